@@ -6,7 +6,7 @@ backend gets the same bytes. Steps import numpy and Pillow on use, so declaring 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -141,8 +141,67 @@ IMAGENET_224 = Recipe(
     ),
 )
 
-RECIPES: Mapping[str, Recipe] = {IMAGENET_224.name: IMAGENET_224}
-"""Recipes by name on the command line."""
+RECIPE_KEYS = ("size", "resize", "mean", "std", "mode")
+"""Keys of a recipe as text."""
+
+
+def recipe_of(text: str) -> Recipe:
+    """The recipe of a text such as `size=128,mean=0.5,std=0.5`, in the steps of imagenet_224.
+
+    `size` is the side of the crop in pixels, `resize` the shorter side before the crop (default:
+    size x 256 / 224), `mean` and `std` are in units of 0 to 1, with a value per channel between
+    slashes (default: ImageNet's), `mode` is RGB or L. Raises UsageError for another text.
+    """
+    pairs = dict(part.partition("=")[::2] for part in text.split(","))
+    try:
+        size = int(pairs["size"])
+        resize = int(pairs.get("resize") or round(size * 256 / 224))
+        mean, std = (
+            tuple(float(value) for value in pairs[name].split("/")) if name in pairs else default
+            for name, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD))
+        )
+        mode = pairs.get("mode", "RGB")
+        channels = {"RGB": 3, "L": 1}[mode]
+        fits = all(len(values) in (1, channels) for values in (mean, std)) and min(std) > 0
+        if set(pairs) - set(RECIPE_KEYS) or not 0 < size <= resize or not fits:
+            raise ValueError
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"recipe {text!r} is not a recipe; expected a name ({', '.join(RECIPES)}) or "
+            "size=128,resize=146,mean=0.485/0.456/0.406,std=0.229/0.224/0.225,mode=RGB, of which "
+            "size is required"
+        ) from None
+    return Recipe(
+        text,
+        (
+            Decode("RGB" if mode == "RGB" else "L"),
+            Resize(resize, antialias=True),
+            CenterCrop(size),
+            ToArray(),
+            Normalise(mean, std),
+            Layout("CHW"),
+        ),
+    )
+
+
+class Recipes(Mapping[str, Recipe]):
+    """Recipes by name, and by text with a `=` (`recipe_of`). Iteration is over the names."""
+
+    def __init__(self, named: Mapping[str, Recipe]) -> None:
+        self._named = dict(named)
+
+    def __getitem__(self, name: str) -> Recipe:
+        return recipe_of(name) if "=" in name else self._named[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+
+RECIPES: Mapping[str, Recipe] = Recipes({IMAGENET_224.name: IMAGENET_224})
+"""Recipes on the command line."""
 
 
 def apply(recipe: Recipe, file: Path) -> Any:

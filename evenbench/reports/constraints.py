@@ -1,4 +1,4 @@
-"""Limits of a deployment: p99, memory, accuracy drop and size, and reasons for exclusion."""
+"""Limits of a deployment, reasons for exclusion, and doubts about values nobody measured."""
 
 from __future__ import annotations
 
@@ -14,26 +14,59 @@ from evenbench.reports.deployment_facts import QUANTILE, Facts
 class Constraint:
     """A value with a limit.
 
-    `value` reads a result, `words` formats the value, `unknown` explains a missing value.
+    `value` reads a result, `words` formats the value, `unknown` explains a missing value and names
+    a remedy. `bound` is a known value below the missing value, such as the median below a p99. With
+    `least`, the limit is a minimum.
     """
 
     name: str
     value: Callable[[Facts], float | None]
     words: Callable[[float | None], str]
     unknown: Callable[[Facts], str]
+    bound: Callable[[Facts], float | None] = lambda facts: None
+    least: bool = False
+    is_latency: bool = False
 
     def excludes(self, facts: Facts, limit: float) -> str:
-        """Return the reason for exceeding the limit; empty within the limit."""
+        """Return the reason for exceeding the limit; empty within the limit and if unknown.
+
+        An unknown value exceeds the limit if its bound does.
+        """
         value = self.value(facts)
         if value is None:
-            return self.unknown(facts)
-        if value <= limit:
+            return self._excludes_unknown(facts, limit)
+        if self._meets(value, limit):
             return ""
-        return f"{self.name} {self.words(value)} is over {self.words(limit)}{_over(value, limit)}"
+        side = "under" if self.least else "over"
+        return f"{self.name} {self.words(value)} is {side} {self.words(limit)}{_by(value, limit)}"
+
+    def doubts(self, facts: Facts, limit: float) -> str:
+        """Return why nobody knows whether the limit is met, and what would measure the value."""
+        if self.value(facts) is not None or self.excludes(facts, limit):
+            return ""
+        known = self.bound(facts)
+        if not known:
+            return self.unknown(facts)
+        times = f"the median is {formatting.number(limit / known, 2)} times below the limit"
+        return f"{self.unknown(facts)}; {times}"
+
+    def _excludes_unknown(self, facts: Facts, limit: float) -> str:
+        if self.is_latency and facts.in_flight:
+            return self.unknown(facts)
+        known = self.bound(facts)
+        if known is None or self._meets(known, limit):
+            return ""
+        return (
+            f"the median {self.words(known)} alone is over the {self.name} limit "
+            f"{self.words(limit)}{_by(known, limit)}"
+        )
+
+    def _meets(self, value: float, limit: float) -> bool:
+        return value >= limit if self.least else value <= limit
 
 
-def _over(value: float, limit: float) -> str:
-    return f" by {formatting.number(100 * (value - limit) / limit, 2)} %" if limit > 0 else ""
+def _by(value: float, limit: float) -> str:
+    return f" by {formatting.number(100 * abs(value - limit) / limit, 2)} %" if limit > 0 else ""
 
 
 def share(value: float | None) -> str:
@@ -43,15 +76,23 @@ def share(value: float | None) -> str:
     )
 
 
-def _unsupported_p99(facts: Facts) -> str:
-    if facts.in_flight:
-        return (
-            "p99 is not stated with several requests in flight: laps are intervals between "
-            "completions, which no caller waits for"
-        )
-    laps, needed = sum(map(len, facts.laps_ns)), estimates.needed_for_quantile(QUANTILE)
-    supported = f"p99 not supported by {formatting.count(laps, 'lap')}: {needed} are needed"
-    return f"{supported}; measure with --plan thorough"
+def _unsupported(name: str, q: float) -> Callable[[Facts], str]:
+    def why(facts: Facts) -> str:
+        if facts.in_flight:
+            return (
+                f"{name} is not stated with several requests in flight: laps are intervals between "
+                "completions, which no caller waits for"
+            )
+        laps, needed = sum(map(len, facts.laps_ns)), estimates.needed_for_quantile(q)
+        few = f"{name} not measured: {formatting.count(laps, 'lap')}, and {needed} are needed"
+        return f"{few} (--plan thorough)"
+
+    return why
+
+
+def rate(value: float | None) -> str:
+    """Format a rate: `212 samples/s`."""
+    return formatting.DASH if value is None else f"{formatting.number(value)} samples/s"
 
 
 def _unknown_drop(facts: Facts) -> str:
@@ -66,7 +107,14 @@ def _unknown_drop(facts: Facts) -> str:
 
 
 CONSTRAINTS: tuple[Constraint, ...] = (
-    Constraint("p99", lambda facts: facts.p99_ns, formatting.duration, _unsupported_p99),
+    Constraint(
+        "p99",
+        lambda facts: facts.p99_ns,
+        formatting.duration,
+        _unsupported("p99", QUANTILE),
+        bound=lambda facts: facts.p50_ns,
+        is_latency=True,
+    ),
     Constraint(
         "memory",
         lambda facts: facts.memory_bytes,
@@ -81,10 +129,51 @@ CONSTRAINTS: tuple[Constraint, ...] = (
         lambda facts: "the artifact's size was not recorded",
     ),
 )
-"""All constraints, in display order.
+"""The constraints of the page, in display order.
 
 Limits use these names, in nanoseconds, bytes, and shares of the accuracy.
 """
+
+MORE: tuple[Constraint, ...] = (
+    Constraint(
+        "p50",
+        lambda facts: facts.p50_ns,
+        formatting.duration,
+        _unsupported("p50", 0.5),
+        is_latency=True,
+    ),
+    Constraint(
+        "p90",
+        lambda facts: facts.p90_ns,
+        formatting.duration,
+        _unsupported("p90", 0.9),
+        bound=lambda facts: facts.p50_ns,
+        is_latency=True,
+    ),
+    Constraint(
+        "cold start",
+        lambda facts: facts.cold_start_ns,
+        formatting.duration,
+        lambda facts: "cold start was not recorded; measure the cell again",
+    ),
+    Constraint(
+        "installed size",
+        lambda facts: facts.installed_bytes,
+        formatting.size,
+        lambda facts: f"installed size is not known: {facts.installed_reason}",
+    ),
+    Constraint(
+        "throughput",
+        lambda facts: facts.throughput_per_second,
+        rate,
+        lambda facts: "throughput was not recorded; measure the cell again",
+        least=True,
+    ),
+)
+"""Constraints of the command line alone: in nanoseconds, bytes, and samples per second."""
+
+ALL: tuple[Constraint, ...] = (*MORE[:2], *CONSTRAINTS, *MORE[2:])
+"""Every constraint, in display order."""
 
 Limits = Mapping[str, float]
 
@@ -105,10 +194,20 @@ def excluded_by(facts: Facts, limits: Limits) -> list[str]:
         return ["no time was recorded"]
     reasons = [
         constraint.excludes(facts, limits[constraint.name])
-        for constraint in CONSTRAINTS
+        for constraint in ALL
         if constraint.name in limits
     ]
     return [reason for reason in reasons if reason]
+
+
+def doubts_about(facts: Facts, limits: Limits) -> list[str]:
+    """Return why limits of a result that is not excluded are in doubt: values nobody measured."""
+    doubts = [
+        constraint.doubts(facts, limits[constraint.name])
+        for constraint in ALL
+        if constraint.name in limits
+    ]
+    return [doubt for doubt in doubts if doubt]
 
 
 @dataclass(frozen=True)

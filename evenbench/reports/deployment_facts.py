@@ -5,7 +5,7 @@ Latency is host to host everywhere: inputs in, one inference, outputs out, as se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -13,7 +13,8 @@ from typing import Any
 
 from evenbench.harness.core.types import HOST_TO_HOST
 from evenbench.harness.statistics import estimates
-from evenbench.reports import result_groups
+from evenbench.harness.statistics.estimates import Estimate
+from evenbench.reports import input_shapes, machine_state, result_groups
 from evenbench.reports.latency_comparisons import LatencyComparisons
 from evenbench.reports.result_groups import BASELINE, Result
 
@@ -38,6 +39,10 @@ class Facts:
     result: Result
     reference: Reference | None
     comparisons: LatencyComparisons
+    eager: Result | None = None
+    """The correct fp32 eager result of the same run and place; None without one."""
+    installed_bytes: int | None = None
+    installed_reason: str = "sizes of installed packages were not looked up"
 
     @cached_property
     def id(self) -> str:
@@ -63,14 +68,49 @@ class Facts:
         return result_groups.laps_of(self.result.record, HOST_TO_HOST)
 
     @cached_property
+    def p50_ns(self) -> float | None:
+        """The median of all laps."""
+        return self._quantile(0.5)
+
+    @cached_property
+    def p90_ns(self) -> float | None:
+        """The 90th percentile of all laps, if the number of laps supports a p90."""
+        return self._quantile(0.9)
+
+    @cached_property
     def p99_ns(self) -> float | None:
         """The 99th percentile of all laps, if the number of laps supports a p99."""
+        return self._quantile(QUANTILE)
+
+    def _quantile(self, q: float) -> float | None:
         laps = list(chain.from_iterable(self.laps_ns))
-        return (
-            estimates.supported_quantile(laps, QUANTILE)
-            if self.runs and laps and not self.in_flight
-            else None
-        )
+        if not self.runs or not laps or self.in_flight:
+            return None
+        return estimates.supported_quantile(laps, q)
+
+    @cached_property
+    def cold_start_ns(self) -> float | None:
+        """A fresh process from import to the first output."""
+        seconds = self.result.cold_start_seconds
+        return None if seconds is None or not self.runs else seconds * 1e9
+
+    @cached_property
+    def throughput_per_second(self) -> float | None:
+        """Samples per second as timed: one step after another, or several requests in flight."""
+        level = self.result.host_to_host
+        batch = int(self.result.cell.get("batch") or 1)
+        return batch * 1e9 / level.value if self.runs and level and level.value else None
+
+    @cached_property
+    def over_eager(self) -> Estimate | None:
+        """How many times faster than fp32 eager, host to host, in the same run; None if withheld.
+
+        The result may have another precision than fp32.
+        """
+        if self.eager is None or not self.runs or self.in_flight or self.eager is self.result:
+            return None
+        estimate = result_groups.ratio(self.eager, self.result, HOST_TO_HOST)
+        return None if machine_state.withheld(self.eager, self.result, estimate) else estimate
 
     @cached_property
     def memory_bytes(self) -> int | None:
@@ -112,8 +152,14 @@ class Facts:
         return max(errors, default=None) if self.runs else None
 
 
-def gather(members: Iterable[Result]) -> list[Facts]:
-    """Return the facts of each result, in order."""
+def gather(
+    members: Iterable[Result], installed: Mapping[str, tuple[int | None, str]] | None = None
+) -> list[Facts]:
+    """Return the facts of each result, in order.
+
+    `installed` maps backends to installed bytes, or None with the reason.
+    """
+    sizes = installed or {}
     listed = list(members)
     references = _references(listed)
     scopes: dict[tuple[str, ...], list[Result]] = {}
@@ -126,24 +172,42 @@ def gather(members: Iterable[Result]) -> list[Facts]:
             result,
             references.get(_scored_on(result)),
             shared.get(_scope(result)) or LatencyComparisons(()),
+            _eager(result, scopes.get(_scope(result), ())),
+            *sizes.get(str(result.cell.get("backend", "")), ()),
         )
         for result in listed
     ]
 
 
+def _eager(result: Result, scope: Sequence[Result]) -> Result | None:
+    """The fp32 eager result of the same run, device and threads, with the fewest options."""
+    place = result.cell.get("device"), result.cell.get("threads")
+    eager = [
+        other
+        for other in scope
+        if other.cell.get("backend") == BASELINE
+        and other.cell.get("precision") == NATIVE
+        and not other.is_emulated
+        and (other.cell.get("device"), other.cell.get("threads")) == place
+    ]
+    return min(eager, key=lambda other: len(other.cell.get("options") or {}), default=None)
+
+
 def _scope(result: Result) -> tuple[str, ...]:
-    """The run, model and batch size of a result."""
+    """The run, model, batch size and input shapes of a result."""
     cell = result.cell
-    return result.run, str(cell.get("model", "")), str(cell.get("batch", ""))
+    place = str(cell.get("model", "")), str(cell.get("batch", ""))
+    return result.run, *place, input_shapes.of(cell)
 
 
 def _scored_on(result: Result) -> tuple[str, ...]:
-    """The scope of comparable accuracies: model, batch size, metric and labelled data."""
+    """The scope of comparable accuracies: model, batch, shapes, metric and labelled data."""
     metric, data = (
         str((result.record.get(part) or {}).get(key) or "")
         for part, key in (("accuracy", "metric"), ("dataset", "sha256"))
     )
-    return str(result.cell.get("model", "")), str(result.cell.get("batch", "")), metric, data
+    place = str(result.cell.get("model", "")), str(result.cell.get("batch", ""))
+    return *place, input_shapes.of(result.cell), metric, data
 
 
 def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
@@ -159,7 +223,7 @@ def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
             scope, value = _scored_on(result), float(accuracy["value"])
             rank = result.cell.get("backend") == BASELINE, value
             reference = Reference(
-                value, str(result.cell.get("id", "")), int(accuracy.get("count") or 0), scope[2]
+                value, str(result.cell.get("id", "")), int(accuracy.get("count") or 0), scope[3]
             )
             if scope not in best or rank > best[scope][0]:
                 best[scope] = rank, reference
@@ -178,7 +242,14 @@ def plain(facts: Facts) -> dict[str, Any]:
         "latency_ns": {"value": latency.value, "low": latency.low, "high": latency.high}
         if latency
         else None,
+        "p50_ns": facts.p50_ns,
+        "p90_ns": facts.p90_ns,
         "p99_ns": facts.p99_ns,
+        "cold_start_ns": facts.cold_start_ns,
+        "throughput_per_second": facts.throughput_per_second,
+        "installed_bytes": facts.installed_bytes,
+        "over_fp32_eager": facts.over_eager.value if facts.over_eager else None,
+        "labels": list(facts.result.record.get("labels") or ()),
         "memory_bytes": facts.memory_bytes,
         "size_bytes": facts.size_bytes,
         "accuracy": facts.accuracy,

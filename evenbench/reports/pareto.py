@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evenbench.harness.statistics.ratios import Ratio
+from evenbench.reports import machine_state
 from evenbench.reports.deployment_facts import Facts
 from evenbench.reports.verdict import NOT_APART
+
+BUSY = "measured on a busy machine"
+"""The reason against a latency ratio that other processes may have changed."""
+
+MEMORY_NOISE = 0.05
+"""The share of memory within which two cells are equal: peaks vary between processes."""
 
 
 def latency_ns(facts: Facts) -> float:
@@ -30,6 +37,8 @@ def not_apart(slower: Facts, faster: Facts) -> str:
         return "measured in another run"
     if known.sweeps < 2:
         return "measured in one process"
+    if machine_state.withheld(slower.result, faster.result, known.estimate()):
+        return BUSY
     return "" if slower.comparisons.differ(slower.result, faster.result) else NOT_APART
 
 
@@ -38,7 +47,7 @@ def _faster(one: Facts, other: Facts) -> bool:
     why, known = not_apart(other, one), ratio(other, one)
     if known is not None and not why:
         return known.log > 0
-    return latency_ns(one) < latency_ns(other) and why != NOT_APART
+    return latency_ns(one) < latency_ns(other) and why not in (NOT_APART, BUSY)
 
 
 def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
@@ -56,37 +65,40 @@ def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
 
 
 def front(candidates: Iterable[Facts]) -> tuple[Facts, ...]:
-    """Return the results not dominated in latency, accuracy and memory, fastest first.
+    """Return the results not dominated in latency, memory and accuracy, fastest first.
 
-    Another result dominates if no value is worse and a value is better. Latencies not told apart
-    are equal; latencies of different runs compare by level. The parity error replaces the accuracy
-    unless all results have an accuracy. Results without a value are left out.
+    Another result dominates if no value is worse and a value is better. Differences that nobody
+    could see in a deployment are none: latencies not told apart, memory within `MEMORY_NOISE`, and
+    an accuracy within a single sample. Parity errors do not count, because every ranked output is
+    within its tolerance. The accuracy counts if all results have one. Latencies of different runs
+    compare by level.
     """
     running = [facts for facts in candidates if facts.runs and not facts.in_flight]
+    complete = [facts for facts in running if facts.memory_bytes is not None]
     by_accuracy = all(facts.accuracy is not None for facts in running)
-    wrong = {
-        id(facts): (-facts.accuracy if by_accuracy and facts.accuracy is not None else facts.error)
-        for facts in running
-    }
-    complete = [
-        facts
-        for facts in running
-        if wrong[id(facts)] is not None and facts.memory_bytes is not None
-    ]
-
-    def costs(facts: Facts) -> tuple[float, float]:
-        return wrong[id(facts)] or 0.0, float(facts.memory_bytes or 0)
-
-    def dominates(one: Facts, other: Facts) -> bool:
-        own_costs, other_costs = costs(one), costs(other)
-        worse = any(own > its for own, its in zip(own_costs, other_costs, strict=True))
-        if worse or _faster(other, one):
-            return False
-        return own_costs != other_costs or _faster(one, other)
-
     undominated = [
         facts
         for facts in complete
-        if not any(dominates(other, facts) for other in complete if other is not facts)
+        if not any(
+            _dominates(other, facts, by_accuracy) for other in complete if other is not facts
+        )
     ]
-    return tuple(sorted(undominated, key=latency_ns))
+    return tuple(sorted(undominated or complete, key=latency_ns))
+
+
+def _dominates(one: Facts, other: Facts, by_accuracy: bool) -> bool:
+    if _faster(other, one) or _lighter(other, one) or (by_accuracy and _righter(other, one)):
+        return False
+    return _faster(one, other) or _lighter(one, other) or (by_accuracy and _righter(one, other))
+
+
+def _lighter(one: Facts, other: Facts) -> bool:
+    own, its = one.memory_bytes or 0, other.memory_bytes or 0
+    return own * (1 + MEMORY_NOISE) < its
+
+
+def _righter(one: Facts, other: Facts) -> bool:
+    """Whether the first has the higher accuracy, by more than one sample."""
+    count = (one.result.record.get("accuracy") or {}).get("count") or 0
+    sample = 1.5 / count if count else 0.0
+    return (one.accuracy or 0.0) - (other.accuracy or 0.0) > sample

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenbench.reports import formatting
-from evenbench.reports.constraints import CONSTRAINTS, Constraint, Limits, excluded_by
+from evenbench.reports import formatting, input_shapes
+from evenbench.reports.constraints import (
+    ALL,
+    CONSTRAINTS,
+    Constraint,
+    Limits,
+    doubts_about,
+    excluded_by,
+)
 from evenbench.reports.deployment_facts import Facts, Reference, gather
 from evenbench.reports.pareto import front, latency_ns, not_apart, tied
 from evenbench.reports.result_groups import Result
@@ -20,43 +27,54 @@ class Chosen:
     facts: Facts
     not_apart: tuple[tuple[str, str], ...]
     """(id, reason) of each: not told apart, one process, another run."""
+    doubts: tuple[str, ...] = ()
+    """Limits in doubt, because nobody measured the value."""
 
 
 @dataclass(frozen=True)
 class Advice:
     """The recommendation: ranked cells, excluded cells with reasons, and the front.
 
-    `nearest` describes the nearest misses if no cell is recommended.
+    `possible` cells are within all known limits, with limits in doubt. `nearest` describes the
+    nearest misses if no cell is recommended.
     """
 
     ranked: tuple[Chosen, ...]
+    possible: tuple[Chosen, ...]
     excluded: tuple[tuple[Facts, tuple[str, ...]], ...]
     front: tuple[Facts, ...]
     nearest: tuple[str, ...]
     reference: Reference | None
 
 
-def advise(members: Sequence[Result], limits: Limits) -> Advice:
+def advise(
+    members: Sequence[Result],
+    limits: Limits,
+    installed: Mapping[str, tuple[int | None, str]] | None = None,
+) -> Advice:
     """Return the recommendation for results of one model at one batch size.
 
-    `limits` are keyed by the names of `CONSTRAINTS`.
+    `limits` are keyed by the names of `constraints.ALL`; `installed` is that of `gather`.
     """
-    candidates = gather(members)
+    candidates = gather(members, installed)
     judged = [(facts, excluded_by(facts, limits)) for facts in candidates]
     kept = sorted((facts for facts, reasons in judged if not reasons), key=latency_ns)
-    ranked = [Chosen(facts, _not_apart(facts, kept[:place])) for place, facts in enumerate(kept)]
+    doubts = {id(facts): tuple(doubts_about(facts, limits)) for facts in kept}
+    sure = [facts for facts in kept if not doubts[id(facts)]]
+    ranked = [Chosen(facts, _not_apart(facts, sure[:place])) for place, facts in enumerate(sure)]
+    possible = [Chosen(facts, (), doubts[id(facts)]) for facts in kept if doubts[id(facts)]]
     excluded = tuple((facts, tuple(reasons)) for facts, reasons in judged if reasons)
     nearest = (
         ()
         if ranked
         else tuple(
             _nearest(constraint, candidates, limits)
-            for constraint in CONSTRAINTS
+            for constraint in ALL
             if constraint.name in limits
         )
     )
     reference = next((facts.reference for facts in candidates if facts.reference), None)
-    return Advice(tuple(ranked), excluded, front(candidates), nearest, reference)
+    return Advice(tuple(ranked), tuple(possible), excluded, front(candidates), nearest, reference)
 
 
 def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], ...]:
@@ -71,25 +89,22 @@ def _nearest(constraint: Constraint, members: Sequence[Facts], limits: Limits) -
     if not running:
         return f"{constraint.name}: no correct cell, whatever the limit"
     failing = [facts for facts in running if constraint.excludes(facts, limit)]
-    met_by = f"{len(running) - len(failing)} of {formatting.count(len(running), 'correct cell')}"
+    unknown = [facts for facts in running if constraint.doubts(facts, limit)]
+    met_count = len(running) - len(failing) - len(unknown)
+    met_by = f"{met_count} of {formatting.count(len(running), 'correct cell')}"
     met = f"{constraint.name} {constraint.words(limit)} is met by {met_by}"
     stated = [facts for facts in failing if constraint.value(facts) is not None]
     if not stated:
-        best = max(failing, key=lambda facts: sum(map(len, facts.laps_ns)), default=None)
-        return (
-            f"{met}; {constraint.unknown(best)}"
-            if best
-            else f"{met}; other limits exclude these cells"
-        )
+        best = max(unknown, key=lambda facts: sum(map(len, facts.laps_ns)), default=None)
+        why = constraint.doubts(best, limit) if best else "other limits exclude these cells"
+        return f"{met}; {constraint.unknown(failing[0]) if failing else why}"
     nearest = min(
         stated, key=lambda facts: (len(excluded_by(facts, limits)), constraint.value(facts))
     )
-    others = [
-        other.name for other in CONSTRAINTS if other is not constraint and other.name in limits
-    ]
+    others = [other.name for other in ALL if other is not constraint and other.name in limits]
     exceeded = [
         other.name
-        for other in CONSTRAINTS
+        for other in ALL
         if other.name in others and other.excludes(nearest, limits[other.name])
     ]
     rest = (
@@ -111,9 +126,9 @@ def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
     members_facts = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in members_facts:
-        scopes.setdefault(
-            (facts.result.cell.get("model"), facts.result.cell.get("batch")), []
-        ).append(facts)
+        cell = facts.result.cell
+        place = cell.get("model"), cell.get("batch"), input_shapes.of(cell)
+        scopes.setdefault(place, []).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
     ties = {id(facts): tied(facts, scope) for scope in scopes.values() for facts in scope}
     values = {}

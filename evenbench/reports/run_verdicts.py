@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.results.interleaving import ALONE
@@ -16,7 +16,7 @@ from evenbench.harness.statistics import group_verdicts, ratios
 from evenbench.harness.statistics.estimates import Estimate, median
 from evenbench.harness.statistics.group_verdicts import Comparison, GroupVerdict
 from evenbench.harness.statistics.ratios import Prior, Ratio, Sweeps
-from evenbench.reports import formatting
+from evenbench.reports import formatting, machine_state
 from evenbench.reports.formatting import Measured
 
 
@@ -30,6 +30,14 @@ class Member(Protocol):
     @property
     def ranks(self) -> bool:
         """Whether the result takes part."""
+
+    @property
+    def record(self) -> Any:
+        """The recorded line."""
+
+    @property
+    def busy_cores(self) -> float:
+        """Cores used by other processes while laps were timed, if threads had to wait."""
 
     def sweeps_of(self, boundary: str) -> Sweeps:
         """Sweep → round → time of a block in nanoseconds."""
@@ -58,7 +66,15 @@ class RunVerdicts:
 
     @cached_property
     def _verdicts(self) -> Mapping[str, GroupVerdict]:
-        return group_verdicts.judge(self._sweeps(COMPUTE))
+        return group_verdicts.judge(self._sweeps(COMPUTE), self._is_withheld)
+
+    def _is_withheld(self, name: str, first: str, second: str, known: Ratio) -> bool:
+        members = self._groups[name]
+        one, other = members[first], members[second]
+        if not one.busy_cores and not other.busy_cores:
+            return False
+        interval = known.estimate() if known.sweeps > 1 else None
+        return bool(machine_state.withheld(one, other, interval))
 
     def _sweeps(self, boundary: str) -> dict[str, dict[str, Sweeps]]:
         return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evenbench.harness.statistics import group_verdicts
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
-from evenbench.reports import formatting
+from evenbench.reports import formatting, input_shapes, machine_state
 from evenbench.reports.result_groups import BASELINE, Group, Result, has_interval, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
@@ -77,12 +77,13 @@ def judge(group: Group) -> Verdict:
 
 
 def setting(group: Group) -> str:
-    """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads`."""
+    """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads · 3x64x64`."""
     cell = group.first
     batch, threads = cell.get("batch", formatting.DASH), int(cell.get("threads") or 0)
     hint = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
     device = f"{cell.get('precision', '')} · {cell.get('device', '')}"
-    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{hint}"
+    shape = f" · {input_shapes.shown(cell)}" if input_shapes.of(cell) else ""
+    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{shape}{hint}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
@@ -92,6 +93,8 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
     """
     if result is group.baseline:
         return "1×", ""
+    if group.withheld(result):
+        return formatting.NOT_JUDGED, ""
     speedup = group.speedup(result)
     return formatting.ratio(speedup), formatting.ratio_interval(speedup)
 
@@ -99,6 +102,13 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
 def fastest_names(group: Group) -> str:
     """Return the names of the fastest results: `ort or openvino`; empty without any."""
     return formatting.listing(_shown(group.fastest), "or")
+
+
+def machine_words(groups: Sequence[Group]) -> str:
+    """Return what the machine did, and how many comparisons are withheld; empty if quiet."""
+    members = [result for group in groups for result in group.ranked]
+    unjudged = sum(bool(group.withheld(result)) for group in groups for result in group.ranked)
+    return machine_state.sentence(members, unjudged)
 
 
 def tone(group: Group, result: Result) -> str:
@@ -124,16 +134,32 @@ def stand(group: Group, result: Result) -> str:
     """
     reference = group.baseline if group.asks_baseline else group.ranked[0]
     if reference is None:
-        return f"no correct {BASELINE} here"
+        return no_baseline(group)
     if result is reference:
         return "the baseline" if group.asks_baseline else "the fastest here"
     name = BASELINE if group.asks_baseline else reference.name
     return _relation(group, result, reference, name)
 
 
+def no_baseline(group: Group) -> str:
+    """Return why a group with a requested baseline has none."""
+    emulated = any(
+        result.is_emulated for result in group.ranked if result.cell.get("backend") == BASELINE
+    )
+    precision = group.first.get("precision", "")
+    return (
+        f"{BASELINE} emulates {precision} on this machine, so it is no baseline"
+        if emulated
+        else f"no correct {BASELINE} here"
+    )
+
+
 def _relation(group: Group, result: Result, other: Result, name: str) -> str:
     """The corrected comparison of a result with another one as text."""
     estimate = ratio(other, result)
+    busy = machine_state.withheld(other, result, estimate)
+    if busy:
+        return f"{formatting.NOT_JUDGED}: {busy}"
     comparison = group.comparison(other, result)
     standing = tone_of(comparison, estimate)
     if standing in (FASTER, SLOWER):
@@ -184,7 +210,7 @@ def _against_baseline(group: Group) -> str:
     if not group.asks_baseline:
         return f"{BASELINE} is not among these cells"
     if group.baseline is None:
-        return f"no speed-up, because no correct {BASELINE} result is in this run and group"
+        return f"no speed-up: {no_baseline(group)}"
     if group.fastest == (group.baseline,):
         return f"{BASELINE} itself is the fastest"
     if group.baseline in group.fastest:
@@ -197,6 +223,8 @@ def _against_baseline(group: Group) -> str:
         if faster:
             return f"{formatting.listing(_shown(faster))} faster than {BASELINE}"
         return f"{fastest.name} {stand(group, fastest)}"
+    if group.withheld(fastest):
+        return stand(group, fastest)
     if not has_interval(group.speedup(fastest)):
         return "1 process, so the speed-up has no interval"
     return stand(group, fastest)
@@ -211,6 +239,8 @@ def _against_the_others(group: Group) -> str:
     if not others:
         return "" if group.baseline in group.ranked[1:] else "no other correct runtime"
     lead = ratio(others[0], fastest)
+    if machine_state.withheld(others[0], fastest, lead):
+        return f"the lead over {others[0].name} is not judged on a busy machine"
     if not has_interval(lead):
         return f"the lead over {others[0].name} cannot be judged from 1 process"
     words = "" if group.asks_baseline or lead is None else f", {_ratio_words(lead)}"

@@ -294,9 +294,13 @@ def test_a_file_of_ones_own_runs_at_lower_precisions(
 
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["y"])]
     file = onnx_file(tmp_path, "low.onnx", nodes, TensorProto.FLOAT, [1, 16])
-    found = own_outcomes(
-        file, tmp_path, capsys, "--backends", "openvino", "--precision", "fp16,bf16,int8-static"
-    )
+    import numpy as np
+
+    samples = np.random.default_rng(3).standard_normal((8, 16), "f4")
+    np.savez(tmp_path / "data.npz", x=samples)
+    flags = "--backends", "openvino", "--precision", "fp16,bf16,int8-static"
+    data = "--calibration", str(tmp_path / "data.npz")
+    found = own_outcomes(file, tmp_path, capsys, *flags, *data)
     assert {precision: line["outcome"] for precision, line in found.items()} == {
         "fp16": "ok",
         "bf16": "unsupported",

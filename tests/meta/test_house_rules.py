@@ -272,6 +272,7 @@ WITHOUT_UNIT = {
         "rounds",
         "untimed_laps",
         "batch",
+        "input_shapes",
         "threads",
         "laps",
         "preemptions",

@@ -150,9 +150,9 @@ def test_all_groups_of_a_run_are_judged_once(monkeypatch: pytest.MonkeyPatch) ->
     judged = []
     real = group_verdicts.judge
 
-    def counted(groups: group_verdicts.Groups) -> Any:
+    def counted(groups: group_verdicts.Groups, *more: Any) -> Any:
         judged.append(sorted(groups))
-        return real(groups)
+        return real(groups, *more)
 
     monkeypatch.setattr(group_verdicts, "judge", counted)
     lines = [

@@ -5,7 +5,7 @@ would ship by.
 import pytest
 import synthetic
 
-from evenbench.reports import constraints, deployment_facts, recommendation
+from evenbench.reports import constraints, deployment_facts, recommendation, verdict
 from evenbench.reports import result_groups as shape
 
 ENOUGH = 160
@@ -74,14 +74,67 @@ def test_a_control_is_never_recommended():
     assert "control" in reasons(advise(cell("null", 0.001), cell("ort", 9)), "null")
 
 
-def test_a_p99_that_its_laps_do_not_support_excludes_and_says_how_many_are_needed():
-    advice = advise(cell("ort", 9, laps=24), p99=1e12)
-    assert not advice.ranked
-    assert reasons(advice, "ort").startswith(
-        "p99 not supported by 72\N{NO-BREAK SPACE}laps: 459 are needed"
-    )
+def test_a_p99_that_nobody_measured_excludes_nothing_and_says_what_would_measure_it():
+    advice = advise(cell("ort", 9, laps=24), p99=54e6)
+    assert (advice.ranked, advice.excluded) == ((), ())
+    (possible,) = advice.possible
+    (doubt,) = possible.doubts
+    laps = "72\N{NO-BREAK SPACE}laps"
+    assert doubt.startswith(f"p99 not measured: {laps}, and 459 are needed (--plan thorough); ")
+    assert doubt.endswith(" times below the limit")
     assert "459" in advice.nearest[0]
     assert advise(cell("ort", 9, laps=153), p99=1e12).ranked, "459 laps are enough"
+
+
+def test_a_median_over_the_limit_excludes_without_a_p99():
+    advice = advise(cell("ort", 9, laps=24), p99=5e6)
+    assert not advice.possible
+    assert "alone is over the p99 limit" in reasons(advice, "ort")
+
+
+def test_limits_on_p50_p90_cold_start_installed_size_and_throughput():
+    lines = (cell("ort", 9), cell("torch-eager", 20))
+    wanted = {"p50": 10e6, "p90": 11e6, "cold start": 1e12, "throughput": 60.0}
+    for name, limit in wanted.items():
+        advice = advise(*lines, **{name: limit})
+        assert advice.ranked[0].facts.result.name == "ort", name
+    slow = advise(*lines, throughput=1e6)
+    assert not slow.ranked
+    assert "samples/s is under" in reasons(slow, "ort")
+    small = {"ort": (100, ""), "torch-eager": (None, "it is not installed")}
+    advice = recommendation.advise(shape.results(lines), {"installed size": 200.0}, small)
+    assert names(each.facts for each in advice.ranked) == ["ort"]
+    assert names(each.facts for each in advice.possible) == ["torch-eager"]
+    assert advice.possible[0].doubts == ("installed size is not known: it is not installed",)
+
+
+def test_every_precision_is_compared_with_fp32_eager():
+    facts = deployment_facts.gather(
+        shape.results(
+            [
+                cell("torch-eager", 20),
+                cell("ort", 10),
+                cell("openvino", 5, precision="int8-static"),
+                cell("torch-eager", 40, precision="bf16", labels=["emulated"]),
+            ]
+        )
+    )
+    ratios = [fact.over_eager and round(fact.over_eager.value, 1) for fact in facts]
+    assert ratios == [None, 2.0, 4.0, 0.5]
+
+
+def test_an_emulated_precision_is_never_a_baseline():
+    lines = [
+        cell("torch-eager", 400, precision="bf16", labels=["emulated"]),
+        cell("openvino", 5, precision="bf16"),
+    ]
+    (group,) = shape.groups(shape.results(lines))
+    assert group.baseline is None
+    assert "torch-eager emulates bf16 on this machine" in verdict.judge(group).words
+    (fact, _) = deployment_facts.gather(
+        shape.results([cell("ort", 9), cell("torch-eager", 9, labels=["emulated"])])
+    )
+    assert fact.eager is None
 
 
 def test_the_limit_is_on_host_to_host_and_not_on_compute():
@@ -119,7 +172,9 @@ def test_an_accuracy_drop_is_a_share_of_eager_at_fp32():
 def test_without_held_out_data_an_accuracy_limit_is_never_taken_as_kept():
     advice = advise(cell("torch-eager", 20), cell("ort", 9), accuracy_drop=0.5)
     assert not advice.ranked
-    assert "without held-out data; evenbench run --dataset DIR" in reasons(advice, "ort")
+    assert not advice.excluded
+    for possible in advice.possible:
+        assert "without held-out data; evenbench run --dataset DIR" in possible.doubts[0]
 
 
 def test_accuracies_of_different_data_are_not_compared():
@@ -139,7 +194,8 @@ def test_of_an_accuracy_of_zero_nothing_can_be_lost():
         cell("torch-eager", 20, accuracy=0.0), cell("ort", 9, accuracy=0.0), accuracy_drop=0.5
     )
     assert not advice.ranked
-    assert "is 0, so a drop is undefined" in reasons(advice, "ort")
+    assert all("is 0, so a drop is undefined" in cell.doubts[0] for cell in advice.possible)
+    assert len(advice.possible) == 2
 
 
 def test_without_eager_the_best_correct_fp32_cell_is_the_reference():
@@ -189,13 +245,15 @@ def test_on_the_front_a_latency_not_told_apart_is_no_advantage():
     assert names(advise(*lines).front) == ["ort"]
 
 
-def test_without_an_accuracy_the_front_goes_by_the_parity_error():
+def test_on_the_front_an_error_within_tolerance_and_memory_noise_are_no_advantage():
     lines = (
-        cell("openvino", 7, error=1e-3),
-        cell("ort", 9, error=1e-6),
-        cell("tvm", 9.5, error=1e-3),
+        cell("openvino", 7, error=1e-3, memory=300e6),
+        cell("ort", 9, error=1e-6, memory=295e6),
+        cell("tvm", 9.5, error=1e-3, memory=301e6),
     )
-    assert names(advise(*lines).front) == ["openvino", "ort"]
+    assert names(advise(*lines).front) == ["openvino"]
+    samples = (cell("openvino", 7, accuracy=0.900), cell("ort", 9, accuracy=0.9 + 1 / 360))
+    assert names(advise(*samples).front) == ["openvino"], "one sample of 360 is no advantage"
 
 
 def test_the_front_of_anything_that_runs_is_never_empty():

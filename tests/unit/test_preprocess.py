@@ -150,3 +150,26 @@ def test_a_failing_step_names_the_file_and_itself(tmp_path: Path) -> None:
 
 def test_recipes_are_named_by_themselves() -> None:
     assert all(name == recipe.name for name, recipe in preprocess.RECIPES.items())
+
+
+def test_a_recipe_as_text_has_the_steps_of_imagenet_at_another_size(tmp_path: Path) -> None:
+    assert preprocess.RECIPES["size=224,resize=256"].steps == preprocess.IMAGENET_224.steps
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (300, 200), (255, 0, 128)).save(picture)
+    made = preprocess.apply(preprocess.RECIPES["size=96,mean=0.5,std=0.5"], picture)
+    assert made.shape == (3, 96, 96)
+    assert made[:, 0, 0].tolist() == pytest.approx([1.0, -1.0, 0.0], abs=0.01)
+    grey = preprocess.apply(preprocess.RECIPES["size=96,mean=0,std=1,mode=L"], picture)
+    assert grey.shape == (1, 96, 96)
+    assert list(preprocess.RECIPES) == ["imagenet_224"]
+    assert "size=64" in preprocess.RECIPES
+    assert "nothing" not in preprocess.RECIPES
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["size=0", "resize=5", "size=9,resize=8", "size=9,colour=1", "size=9,std=0", "size=9,mean=1/2"],
+)
+def test_a_text_that_is_no_recipe_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a recipe; expected a name"):
+        preprocess.RECIPES[text]

@@ -29,6 +29,7 @@ class OpenVino(OnnxBackend):
 
     name = "openvino"
     open_outputs = True
+    devices = ("cpu", "gpu", "npu", "auto")
     requires = ("openvino",)
     distributions = ("openvino", *OnnxBackend.distributions)
     options = {

@@ -42,6 +42,17 @@ def requested_properties(cell: Cell) -> dict[str, Any]:
     return properties if streams == "auto" else {**properties, "NUM_STREAMS": int(streams)}
 
 
+def device_of(requested: str, executed: Sequence[str]) -> str:
+    """Return the device that executes, in the form of a cell's: `gpu.1` is `gpu:1`.
+
+    `auto` is used if it chose a device other than the CPU.
+    """
+    names = [name.strip("()").lower().replace(".", ":") for name in executed]
+    if requested == "auto":
+        return "auto" if any(not name.startswith("cpu") for name in names) else "cpu"
+    return ",".join(requested if name == f"{requested}:0" else name for name in names)
+
+
 def precision_hint_of(precision: str) -> tuple[str, str]:
     """Return a precision's device capability, and the hint to select the precision."""
     return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))

@@ -30,7 +30,7 @@ class OpenVinoSession(Session):
         if model.is_dynamic():
             model.reshape({spec.name: _partial_shape(spec, cell) for spec in cell.model.inputs})
         self.stored = executed_graph.stored_type(model)
-        device = cell.device.upper()
+        device = cell.device.upper().replace(":", ".")
         self.compiled: Any = core.compile_model(
             model, device, properties.supported_properties(cell, core, device)
         )
@@ -81,6 +81,12 @@ class OpenVinoSession(Session):
 
     def attest(self) -> Attestation:
         read = self.compiled.get_property
+        names = set(read("SUPPORTED_PROPERTIES"))
+
+        def known(name: str, other: Any) -> Any:
+            # Plugins of other devices than the CPU have no threads and no denormals of their own.
+            return other if self.cell.device != "cpu" and name not in names else read(name)
+
         executed = executed_graph.count_layers(self.compiled.get_runtime_model().get_ordered_ops())
         counts = executed_graph.compute_nodes(executed)
         precision, emulated = executed_graph.executed_precision(
@@ -90,10 +96,10 @@ class OpenVinoSession(Session):
         return Attestation(
             runtime="openvino",
             version=self.runtime.get_version(),
-            device=",".join(read("EXECUTION_DEVICES")).lower(),
+            device=properties.device_of(self.cell.device, read("EXECUTION_DEVICES")),
             precision=precision,
-            threads=int(read("INFERENCE_NUM_THREADS")),
-            denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
+            threads=int(known("INFERENCE_NUM_THREADS", self.cell.threads)),
+            denormals="flushed" if known("CPU_DENORMALS_OPTIMIZATION", False) else "preserved",
             spinning="runtime default",
             providers=tuple(read("EXECUTION_DEVICES")),
             placement=executed_graph.nodes_by_precision(executed),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.torch import model as torch_model
+from evenbench.backends.torch import resized_examples
 from evenbench.harness import BATCH, Model, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _generated(model: Model, seed: int, first: int) -> dict[str, Array]:
             f"{model.build} returned {len(examples)} example inputs now, "
             f"but {len(model.inputs)} before; return the same number in every call"
         )
+    examples = resized_examples.resized(model, examples)
     generator = np.random.default_rng(seed)
     given = {
         spec.name: _rows(value, spec.shape)

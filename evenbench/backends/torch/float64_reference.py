@@ -67,6 +67,9 @@ class Reference(backend.StateDictBackend, Golden):
     def doubts(self, folder: Path, cell: Cell) -> str:
         return unsteadiness.cause(torch_model.load(folder, cell), placement.zeros(cell))
 
+    def examples(self, model: Model) -> Mapping[str, Any]:
+        return tensor_specs.examples(model)
+
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
         count = flops.of_call(session.step, session.tensors)

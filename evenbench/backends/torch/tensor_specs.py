@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.torch import adoption, arguments, exported_files
+from evenbench.backends.torch import (
+    adoption,
+    arguments,
+    batch_axis,
+    exported_files,
+    resized_examples,
+)
 from evenbench.backends.torch.model import module_and_examples
 from evenbench.backends.torch.outputs import distinct, named
 from evenbench.harness import ANY, BATCH, Model, TensorSpec, UsageError
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 TRIALS = 3
 """Calls on other inputs, to see whether sizes of outputs depend on values."""
+_SEEN: dict[str, Mapping[str, Any]] = {}
+"""The facts of `examples` by fingerprint, of the models described in this process."""
 
 SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
 
@@ -24,15 +32,15 @@ SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_
 def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """The inputs and outputs of a user's own module, from example inputs and a trial run.
 
-    Without example inputs, `arguments["shape"]` gives the shapes of random inputs. The first
-    dimension is the batch if the module accepts another first size and returns outputs of the same
-    first size.
+    `arguments["shape"]` gives the shapes of random inputs, or resizes the example inputs of
+    `build`. The first dimension is the batch if `batch_axis.is_open`.
     """
     import torch
 
     module, examples = module_and_examples(model)
-    if not examples:
-        examples = _examples(model)
+    given = bool(examples)
+    examples = resized_examples.resized(model, examples) if given else _examples(model)
+    _SEEN[model.fingerprint] = {"given": given, "first_size": batch_axis.first_size(examples)}
     names = arguments.names(module, len(examples))
     specs = [
         TensorSpec(name, tuple(value.shape), _dtype(value))
@@ -74,6 +82,14 @@ def _trial(
     return first
 
 
+def examples(model: Model) -> Mapping[str, Any]:
+    """Facts of a described model's inputs: `given` by build, and their common `first_size`.
+
+    `first_size` is 0 without a common size.
+    """
+    return _SEEN[model.fingerprint]
+
+
 def _examples(model: Model) -> tuple[torch.Tensor, ...]:
     import torch
 
@@ -96,22 +112,9 @@ def _examples(model: Model) -> tuple[torch.Tensor, ...]:
 def _accepts_batch(
     module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]
 ) -> bool:
-    import torch
-
-    if hasattr(module, exported_files.ONE_SIZE) or any(
-        value.ndim == 0 or value.shape[0] != 1 for value in examples
-    ):
+    if hasattr(module, exported_files.ONE_SIZE):
         return False
-    try:
-        twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")
-    except Exception:  # any error on a batch of two means that the first size is fixed
-        return False
-    if twice.keys() != first.keys():
-        return False
-    return all(
-        value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0]
-        for name, value in twice.items()
-    )
+    return batch_axis.is_open(lambda values: named(module(*values), None, ""), examples, first)
 
 
 def _unsized(

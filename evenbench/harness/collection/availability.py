@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
-from evenbench.harness.core.errors import Unavailable, UsageError
+from evenbench.harness.core.errors import Unavailable, Unsupported, UsageError
 from evenbench.harness.core.types import Cell
 from evenbench.harness.environment import environment_names, gpu
 
@@ -27,12 +27,20 @@ def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
     """
     obstacles: dict[str, Obstacles] = {}
     lacking = functools.cache(gpu.lacks)
+    judges: dict[tuple[str, int, int], str] = {}
+
+    def unjudged(cell: Cell) -> str:
+        key = cell.model.fingerprint, cell.batch, cell.threads
+        if key not in judges:
+            judges[key] = _unjudged(cell)
+        return judges[key] if registry.row(cell.backend).role != "control" else ""
+
     for entry in entries:
         cell = entry.cell
         if cell.backend not in obstacles:
             obstacles[cell.backend] = _obstacles(cell)
         packages, broken, homeless = obstacles[cell.backend]
-        unsupported = broken or registry.find(cell.backend).supports(cell)
+        unsupported = broken or registry.find(cell.backend).supports(cell) or unjudged(cell)
         yield {
             **cell.described(),
             "case": entry.case,
@@ -42,6 +50,15 @@ def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
             "hint": registry.row(cell.backend).hint if packages else "",
             "lacks": "" if unsupported else lacking(cell.device),
         }
+
+
+def _unjudged(cell: Cell) -> str:
+    """The reason against every golden, as `prepare` gives it; empty with a golden."""
+    try:
+        registry.golden_for(cell)
+    except Unsupported as error:
+        return str(error)
+    return ""
 
 
 def _obstacles(cell: Cell) -> Obstacles:

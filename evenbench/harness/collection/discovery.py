@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from evenbench import aliases
-from evenbench.harness.collection import matrix
+from evenbench.harness.collection import calibration_flags, matrix
 from evenbench.harness.core import import_strings
 from evenbench.harness.core.cases import Case, Entry
 from evenbench.harness.core.errors import UsageError
@@ -184,10 +184,13 @@ def check_names(entries: Iterable[Entry]) -> None:
     """Raise UsageError for different models of equal name, because reports compare cells by model
     name.
     """
-    models: dict[str, Entry] = {}
+    models: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        other = models.setdefault(entry.cell.model.name, entry)
-        if other.cell.model.fingerprint != entry.cell.model.fingerprint:
+        other = models.setdefault((entry.cell.model.name, entry.cell.shape), entry)
+        same = other.cell.model.fingerprint == entry.cell.model.fingerprint
+        if not same and calibration_flags.without(other.cell.model) != calibration_flags.without(
+            entry.cell.model
+        ):
             raise UsageError(
                 f"two different models are named {entry.cell.model.name!r}, in {other.case} and "
                 f"{entry.case}; rename one"

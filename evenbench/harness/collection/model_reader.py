@@ -46,6 +46,20 @@ class Reading:
         return self.facts.get("batch")
 
     @property
+    def has_examples(self) -> bool:
+        """Whether `build` returned example inputs."""
+        return bool(self._examples.get("given"))
+
+    @property
+    def first_size(self) -> int:
+        """The common first size of the inputs that were tried; 0 without."""
+        return int(self._examples.get("first_size", 0))
+
+    @property
+    def _examples(self) -> Mapping[str, Any]:
+        return self.facts.get("examples") or {}
+
+    @property
     def notes(self) -> Sequence[str]:
         """Sentences on guesses and sources of inputs."""
         notes: Sequence[str] = self.facts.get("notes", ())
@@ -81,11 +95,18 @@ def read_file(path: Path, shape: str, timeout_seconds: float) -> tuple[Model, Ma
 
 def check_shape(text: str) -> None:
     """Raise UsageError if `text` is not a shape such as 1x3x224x224."""
-    if text and not SHAPE.fullmatch(text):
-        raise UsageError(
-            f"--shape {text!r} is not a shape; expected 1x3x224x224, or 1x3x224x224,1x10 for "
-            "two inputs"
-        )
+    for shape in text.split("/") if text else ():
+        if not SHAPE.fullmatch(shape):
+            raise UsageError(
+                f"--shape {text!r} is not a shape; expected 1x3x224x224, 1x3x224x224,1x10 for two "
+                "inputs, or 1x16/1x48 for two sizes of one input"
+            )
+
+
+def check_single_shape(text: str) -> None:
+    """Raise UsageError for several shapes, in a command for a single cell."""
+    if "/" in text:
+        raise UsageError(f"--shape {text}: expected the shape of one size, such as 1x3x224x224")
 
 
 def model_name(stem: str) -> str:

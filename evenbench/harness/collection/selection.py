@@ -88,7 +88,8 @@ def _entries(chosen: Selection, timeout_seconds: float | None) -> list[Entry]:
         print(own.summary, file=sys.stderr)
         entries += [
             Entry(cell, target, shlex.join([*command, *chosen.model_words()]))
-            for cell in matrix.expand(own.case)
+            for case in own.cases
+            for cell in matrix.expand(case)
         ]
     discovery.check_names(entries)
     return list({entry.cell.key: entry for entry in reversed(entries)}.values())[::-1]
@@ -109,6 +110,7 @@ MODEL_FIELDS = {
     "preprocessing": "preprocessing",
     "task": "task",
     "option": "options",
+    "calibration": "calibration",
 }
 """The flags of undeclared models, and their fields in `ModelFlags`."""
 

@@ -19,6 +19,7 @@ RECIPE = "recipe, such as imagenet_224 [default: none]"
 SAMPLES = "real inputs, such as .npz; repeatable [default: none]"
 DIM = "size of a free dimension; repeatable [default: a guess]"
 RANGE = "values of an input; repeatable [default: from graph]"
+RECIPE = "imagenet_224 or size=128,mean=.5,std=.5 [default: none]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
@@ -46,6 +47,7 @@ class Selection:
     preprocessing: tuple[str, ...] = ()
     task: str = ""
     option: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
 
     def words(self) -> list[str]:
         """Return the command-line words for the same cells."""
@@ -64,6 +66,7 @@ class Selection:
             ("--range", self.range),
         ):
             words += [word for text in texts for word in (flag, text)]
+        words += [word for file in self.calibration for word in ("--calibration", file)]
         for flag in TEXT_FLAGS:
             value = getattr(self, flag)
             text = value if isinstance(value, str) else ",".join(map(str, value))
@@ -144,6 +147,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         help="image libraries for the recipe [default: pillow]",
     )
     add_meaning(model)
+    add_calibration(model)
 
 
 def add_expression(command: argparse._ActionsContainer) -> None:
@@ -190,6 +194,16 @@ def add_inputs(model: argparse._ActionsContainer) -> None:
     model.add_argument("--inputs", action="append", metavar="FILE", help=SAMPLES)
     model.add_argument("--dim", action="append", metavar="NAME=N", help=DIM)
     model.add_argument("--range", action="append", metavar="NAME=A..B", help=RANGE)
+
+
+def add_calibration(model: argparse._ActionsContainer) -> None:
+    """Add `--calibration`."""
+    model.add_argument(
+        "--calibration",
+        action="append",
+        metavar="FILE",
+        help="folder, photo or .npz for int8-static [default: none]",
+    )
 
 
 def add_meaning(model: argparse._ActionsContainer) -> None:

@@ -38,6 +38,8 @@ class ModelFlags:
     samples: tuple[str, ...] = ()
     """Files with inputs."""
     preprocessing: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
+    """Photographs, folders of images, or an .npz file, for int8-static."""
 
 
 def check(target: str, flags: ModelFlags) -> None:
@@ -51,7 +53,7 @@ def check(target: str, flags: ModelFlags) -> None:
             "--input needs --recipe, the steps from a photo to a tensor; expected one of "
             f"{_recipes()}"
         )
-    if flags.recipe and not flags.photos:
+    if flags.recipe and not flags.photos and not flags.calibration:
         raise UsageError("--recipe turns photos into inputs; add --input photo.jpg")
     if flags.recipe and flags.recipe not in preprocess.RECIPES:
         raise UsageError(

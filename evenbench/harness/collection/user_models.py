@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.collection import model_reader, task_outputs, user_model_flags
-from evenbench.harness.collection.model_reader import RANDOM_CALIBRATION
+from evenbench.harness.collection import (
+    calibration_flags,
+    model_reader,
+    task_outputs,
+    user_model_flags,
+)
+from evenbench.harness.collection.model_reader import Reading
 from evenbench.harness.collection.task_outputs import DETECTION, LISTED, shown
 from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import artifact_store, import_strings
 from evenbench.harness.core.cases import ALL, INT8, Case, int8_of
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.golden import Golden
-from evenbench.harness.core.types import BATCH, Model, TensorSpec
+from evenbench.harness.core.types import BATCH, CALIBRATED, Model, TensorSpec
 from evenbench.harness.inputs import preprocessors
-
-RANDOM = (RANDOM_CALIBRATION, "evenbench.harness.inputs:made_up_calibration")
-"""Sources of calibration samples that are not data."""
 
 PHOTO_INPUTS = "evenbench.harness.inputs:files"
 
@@ -31,10 +32,19 @@ Tensors = tuple[TensorSpec, ...]
 
 @dataclass(frozen=True)
 class UserModel:
-    """The case of a target, and a summary of tensors and golden for the user."""
+    """The cases of a target, and a summary of tensors and golden for the user.
 
-    case: Case
+    There is a case per input shape, and for each a case of its own for int8-static, because only
+    cells of int8-static depend on calibration data.
+    """
+
+    cases: tuple[Case, ...]
     summary: str
+
+    @property
+    def case(self) -> Case:
+        """The first case."""
+        return self.cases[0]
 
 
 def is_model(target: str) -> bool:
@@ -47,13 +57,23 @@ def is_model(target: str) -> bool:
 
 
 def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
-    """The case of a user's own model. A worker reads the tensors, so this process imports no
+    """The cases of a user's own model. A worker reads the tensors, so this process imports no
     runtime.
 
     Raises UsageError for an unreadable model or photo, and for flags that do not fit the model.
     """
     user_model_flags.check(target, flags)
-    options = user_model_flags.option_sets(flags.options)
+    user_model_flags.option_sets(flags.options)
+    parts = [
+        _of_shape(target, replace(flags, shape=shape), timeout_seconds)
+        for shape in dict.fromkeys(flags.shape.split("/"))
+    ]
+    cases = tuple(case for part in parts for case in part.cases)
+    return UserModel(cases, "\n".join(part.summary for part in parts))
+
+
+def _of_shape(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
+    """The cases at one input shape."""
     if target.endswith(".onnx"):
         arguments = user_model_flags.request(target, flags).arguments
     else:
@@ -68,14 +88,14 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
     if flags.task == DETECTION:
         outputs = task_outputs.with_open_sizes(target, outputs)
     summary = f"{target}: {shown(inputs)} -> {shown(outputs)}, judged against {golden.kind}"
-    batch, inputs, outputs = _batches(target, flags, inputs, outputs)
+    batch, inputs, outputs = _batches(target, flags, inputs, outputs, reading.first_size)
     task_outputs.check(target, flags.task, outputs)
     model = replace(
         model,
         inputs=inputs,
         outputs=outputs,
         task=flags.task or task_outputs.guessed(outputs),
-        **_input_source(target, flags, inputs, model, golden),
+        **_input_source(target, flags, inputs, reading),
     )
     precisions, note = _precisions(model, flags)
     case = Case(
@@ -85,19 +105,40 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
         devices=flags.devices or ("cpu",),
         batch=batch,
         threads=flags.threads or (0,),
-        options=options,
+        options=user_model_flags.option_sets(flags.options),
         preprocessing=flags.preprocessing or (preprocessors.DEFAULT,),
     )
-    return UserModel(case, "; ".join(filter(None, (summary, *reading.notes, note))))
+    texts = filter(None, (summary, *reading.notes, note))
+    return UserModel(_by_calibration(case, flags), "; ".join(texts))
 
 
 def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
     """The precisions, with `int8` replaced by a kind of int8, and a note on that choice."""
-    # Ranges taken from random numbers are no calibration of a model without data.
-    is_random = model.calibration_from in RANDOM
-    int8, note = int8_of(replace(model, calibration_from="") if is_random else model)
+    # Ranges of random numbers, or of an example in another order, are no calibration.
+    int8, note = int8_of(_calibrated(model, flags))
     chosen = [int8 if precision == INT8 else precision for precision in flags.precisions]
     return tuple(dict.fromkeys(chosen)) or ("fp32",), note if INT8 in flags.precisions else ""
+
+
+def _by_calibration(case: Case, flags: ModelFlags) -> tuple[Case, ...]:
+    """The case, with int8-static apart: on the data of `--calibration`, or on none."""
+    others = tuple(name for name in case.precisions if name != CALIBRATED)
+    cases = [replace(case, precisions=others)] if others else []
+    if CALIBRATED in case.precisions:
+        calibrated = _calibrated(case.models[0], flags)
+        cases.append(replace(case, models=(calibrated,), precisions=(CALIBRATED,)))
+    return tuple(cases)
+
+
+def _calibrated(model: Model, flags: ModelFlags) -> Model:
+    """The model with the data of `--calibration`, or without any calibration data."""
+    if not flags.calibration:
+        return replace(model, calibration_from="")
+    given = calibration_flags.fields(
+        flags.calibration, flags.recipe, flags.photos, len(model.inputs)
+    )
+    late_name = given.pop("calibration_from")
+    return replace(model, calibration_from=late_name, arguments={**model.arguments, **given})
 
 
 def _check_sizes(target: str, specs: Tensors) -> None:
@@ -112,7 +153,7 @@ def _check_sizes(target: str, specs: Tensors) -> None:
 
 
 def _batches(
-    target: str, flags: ModelFlags, inputs: Tensors, outputs: Tensors
+    target: str, flags: ModelFlags, inputs: Tensors, outputs: Tensors, first_size: int
 ) -> tuple[tuple[int, ...], Tensors, Tensors]:
     """The batch sizes to run, and the inputs and outputs, with `BATCH` as a common first size.
 
@@ -128,19 +169,31 @@ def _batches(
         return (1,), tuple(map(_as_one_image, inputs)), outputs
     tensors = (*inputs, *outputs)
     if any(spec.batch_axis is not None for spec in tensors):
-        return flags.batch or (1,), inputs, outputs
+        return flags.batch or (first_size or 1,), inputs, outputs
     sizes = {spec.shape[:1] for spec in tensors}
     is_batch = bool(inputs) and len(sizes) == 1 and () not in sizes
     fixed = next(iter(sizes))[0] if is_batch else None
     if set(flags.batch) - {fixed or 1}:
         raise UsageError(
-            f"{target}: its inputs have fixed shapes ({shown(inputs)}), not --batch "
-            f"{_numbers(flags.batch)}; leave --batch out, or export the model with a dynamic "
-            "batch axis"
+            f"{target}: its inputs have fixed shapes ({shown(inputs)}), so it runs at batch "
+            f"{fixed or 1} only, not --batch {_numbers(flags.batch)}; leave --batch out, or "
+            f"{_to_open(target, fixed)}"
         )
     if not isinstance(fixed, int):
         return (1,), tuple(map(_as_one_image, inputs)) if flags.photos else inputs, outputs
     return (fixed,), _with_batch(inputs), _with_batch(outputs)
+
+
+def _to_open(target: str, fixed: int | str | None) -> str:
+    """The advice for other batch sizes, by the kind of model."""
+    if target.endswith((".onnx", *import_strings.ARCHIVES)):
+        return "export the model with a dynamic batch axis"
+    if isinstance(fixed, int):
+        return (
+            "make forward() accept any first size: at another batch size it failed, or its "
+            "outputs did not follow the batch, or samples of a batch influenced one another"
+        )
+    return "give all inputs and outputs the batch as their first size"
 
 
 def _as_one_image(spec: TensorSpec) -> TensorSpec:
@@ -161,14 +214,13 @@ def _input_source(
     target: str,
     flags: ModelFlags,
     inputs: Sequence[TensorSpec],
-    model: Model,
-    golden: Golden,
+    reading: Reading,
 ) -> dict[str, Any]:
     """The fields of the model's input source: the user's photos through a recipe, the examples
     from `build`, or random numbers.
     """
-    # Without a shape, only examples from `build` can have shown the inputs.
-    if not flags.photos and not flags.shape and golden.samples:
+    golden = reading.golden
+    if not flags.photos and reading.has_examples and golden.samples:
         return {"inputs_from": golden.samples, "calibration_from": golden.calibration}
     if not flags.photos:
         return {}
@@ -184,5 +236,5 @@ def _input_source(
     return {
         "inputs_from": PHOTO_INPUTS,
         "calibration_from": "",
-        "arguments": {**model.arguments, **photos},
+        "arguments": {**reading.model.arguments, **photos},
     }

@@ -149,7 +149,7 @@ def add_budget(command: Container) -> None:
     command.add_argument(
         "--budget",
         metavar="TIME",
-        help="time limit, such as 90s, 5m or 1h [default: none]",
+        help="measuring time: 90s, 5m or 1h [default: no limit]",
     )
 
 
@@ -184,10 +184,14 @@ def add_recorded_filters(command: Container) -> None:
         metavar="N",
         help="batch size [default: the smallest recorded]",
     )
+    command.add_argument(
+        "--shape", metavar="SHAPE", help="input shape [default: the shape measured last]"
+    )
 
 
-def add_model_group(command: argparse.ArgumentParser) -> None:
-    """Add the flags of an undeclared model to a command for a single model."""
+def add_model_group(command: argparse.ArgumentParser) -> Container:
+    """Add the flags of an undeclared model to a command for a single model; return their group."""
     model = command.add_argument_group(selection_flags.MODEL_GROUP)
     selection_flags.add_inputs(model)
     selection_flags.add_meaning(model)
+    return model

@@ -13,7 +13,7 @@ from evenbench.harness.commands import arguments
 from evenbench.harness.commands import console as terminal
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes
-from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.quantities import price
 from evenbench.harness.deployment import installed_size
 from evenbench.harness.results import records
 
@@ -45,6 +45,7 @@ class CostOptions:
     price_per_hour: str = ""
     device: str = ""
     batch: int = 0
+    shape: str = ""
     json: bool = False
 
 
@@ -82,7 +83,7 @@ def run(options: CostOptions) -> int:
     reading = records.read([Path(path) for path in paths])
     with model_scope.malformed_lines_named(paths):
         scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch
+            reading.lines, paths, options.model, options.device, options.batch, options.shape
         )
         needs = (resources.Needs(result) for result in scope.members if result.ranks)
         costs = with_installed(needs, installed_size.installed_or_unknown)
@@ -94,20 +95,6 @@ def run(options: CostOptions) -> int:
     else:
         _show(options.model, scope, costs, others, hourly, terminal.console())
     return exit_codes.PASS
-
-
-def price(text: str) -> float:
-    """Return the machine's price per hour in any currency. Raises UsageError below or at 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(
-            f"--price-per-hour {text!r} is no price; "
-            "expected a number over 0, in any currency, such as 0.20"
-        )
-    return value
 
 
 # -- installed sizes -------------------------------------------------------------------------------
@@ -159,7 +146,7 @@ def as_json(
     ]
     return {
         "model": model,
-        "batch": scope.batch,
+        **scope.place,
         "price_per_hour": hourly,
         "cells": cells,
         "not_measured": [
@@ -218,7 +205,7 @@ def _show(
 ) -> None:
     from rich.text import Text
 
-    console.print(Text(", ".join([model, f"batch {scope.batch}", *_model_facts(costs)])))
+    console.print(Text(", ".join([model, *scope.words, *_model_facts(costs)])))
     for title, columns in _tables(hourly).items() if costs else ():
         _print_table(title, columns, costs, console)
     if not costs:

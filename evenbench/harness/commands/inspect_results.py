@@ -97,6 +97,7 @@ def outcome_sections(line: Record) -> list[Section]:
                 *_rows(outcome),
                 ("warnings", "\n".join(line["warnings"])),
                 ("labels", line["labels"]),
+                ("calibration", _calibration(line)),
             ],
         ),
         (
@@ -143,6 +144,11 @@ def _with_unit(name: str, value: Any) -> Any:
     if name.endswith("bytes") and isinstance(value, int):
         return formatting.size(value)
     return formatting.seconds(value) if name == "seconds" else value
+
+
+def _calibration(line: Mapping[str, Any]) -> str:
+    known = line.get("calibration")
+    return f"{known['from']}, sha256 {known['sha256'][:16]}" if known else ""
 
 
 def _latency(line: Record, boundary: str) -> str:

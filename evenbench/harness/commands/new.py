@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from evenbench.harness import __version__
 from evenbench.harness.commands import arguments
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes, registry
@@ -19,6 +20,7 @@ EPILOG = """\
 Examples:
   evenbench new backend my-runtime
   evenbench new model resnet34 -o benchmarks
+  evenbench new project my-net           benchmarks, asv and CI of a repository
 Docs: CONTRIBUTING.md
 """
 
@@ -42,7 +44,9 @@ class NewOptions:
 def add_arguments(command: Parser) -> None:
     """Add the flags."""
     command.add_argument(
-        "kind", choices=("backend", "model", "case"), help="template: backend, model or case"
+        "kind",
+        choices=("backend", "model", "case", "project"),
+        help="template: backend, model, case or project",
     )
     command.add_argument("name", metavar="NAME", help="name, such as my-runtime or resnet34")
     arguments.add_output(command, "DIR", "folder for the files [default: working folder]", "--into")
@@ -61,7 +65,8 @@ def write(kind: str, name: str, folder: Path) -> list[str]:
     Existing files are never overwritten: UsageError comes before the first write.
     """
     words = _spellings(name, folder)
-    return {"backend": _backend, "model": _model, "case": _case}[kind](words, folder)
+    makers = {"backend": _backend, "model": _model, "case": _case, "project": _project}
+    return makers[kind](words, folder)
 
 
 def _spellings(name: str, folder: Path) -> dict[str, str]:
@@ -143,10 +148,42 @@ def _case(words: Mapping[str, str], folder: Path) -> list[str]:
     return [*_written(files, folder), f"run it:  evenbench run {folder / bench} --plan quick"]
 
 
+def _project(words: Mapping[str, str], folder: Path) -> list[str]:
+    """Write what a repository needs for `run`, pytest, asv and CI; a model of its own stays."""
+    facts = {**words, "branch": _branch(folder), "version": __version__}
+    files = {
+        "benchmarks/__init__.py": "",
+        f"benchmarks/bench_{words['module']}.py": _filled("project_case.py", facts),
+        "benchmarks/asv_suite.py": _filled("project_suite.py", facts),
+        "asv.conf.json": _filled("project_asv.json", facts),
+        ".github/workflows/benchmarks.yml": _filled("project_workflow.yml", facts),
+    }
+    model = f"{words['module']}.py"
+    if not (folder / model).exists():
+        files[model] = _filled("project_model.py", facts)
+    return [
+        *_written(files, folder),
+        "measure:   evenbench run --plan quick",
+        "compare:   evenbench compare HEAD~1 HEAD",
+        "history:   git add -A && git commit -m benchmarks && asv machine --yes && asv run HEAD^!",
+        "           asv publish && asv preview",
+        "(.asv/, results/ and site/ belong into .gitignore)",
+    ]
+
+
+def _branch(folder: Path) -> str:
+    """The current branch of the repository around a folder, or main."""
+    for parent in (folder.resolve(), *folder.resolve().parents):
+        head = parent / ".git" / "HEAD"
+        if head.is_file():
+            return head.read_text().strip().partition("refs/heads/")[2] or "main"
+    return "main"
+
+
 def _filled(template: str, words: Mapping[str, str]) -> str:
-    return Template((TEMPLATES / f"{template}.py.tmpl").read_text(encoding="utf-8")).substitute(
-        words
-    )
+    if "." not in template:
+        template = f"{template}.py"
+    return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
 
 
 def _written(files: Mapping[str, str], folder: Path) -> list[str]:
@@ -159,6 +196,7 @@ def _written(files: Mapping[str, str], folder: Path) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evenbench.harness.collection import matrix, selection, selection_flags, user_models
+from evenbench.harness.collection import (
+    matrix,
+    model_reader,
+    selection,
+    selection_flags,
+    user_models,
+)
 from evenbench.harness.collection.selection_flags import Selection
 from evenbench.harness.commands import arguments
 from evenbench.harness.commands.parser import Parser
@@ -43,7 +49,7 @@ class PackageOptions:
     output: str
     backends: tuple[str, ...] = ()
     precision: str = ""
-    batch: int = 1
+    batch: int = 0
     declared: str = "benchmarks"
     base_bytes: int = 0
     input: tuple[str, ...] = ()
@@ -51,6 +57,7 @@ class PackageOptions:
     shape: str = ""
     task: str = ""
     option: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
     json: bool = False
 
     @property
@@ -72,7 +79,7 @@ def add_arguments(command: Parser) -> None:
     arguments.add_alias(command, "--runtime", dest="backends", type=selection_flags.words)
     arguments.add_precision(command)
     command.add_argument(
-        "--batch", type=int, metavar="N", help="fixed batch size [default: %(default)s]"
+        "--batch", type=int, metavar="N", help="fixed batch size [default: as run measures]"
     )
     arguments.add_declared(command)
     command.add_argument(
@@ -82,7 +89,7 @@ def add_arguments(command: Parser) -> None:
         help="size of the base image in bytes [default: unknown]",
     )
     arguments.add_json_flag(command)
-    arguments.add_model_group(command)
+    selection_flags.add_calibration(arguments.add_model_group(command))
 
 
 def run(options: PackageOptions) -> int:
@@ -117,9 +124,9 @@ def chosen(options: PackageOptions) -> list[Cell]:
     thing = options.thing
     if user_models.is_model(thing):
         return _undeclared(options)
-    if options.task or options.option:
+    if options.task or options.option or options.calibration:
         raise UsageError(
-            "--task and --option are for a model of your own, such as model.onnx; "
+            "--task, --option and --calibration are for a model of your own, such as model.onnx; "
             f"{thing} is declared"
         )
     cells = _selected(Selection((options.declared,)))
@@ -144,6 +151,7 @@ def chosen(options: PackageOptions) -> list[Cell]:
 
 def _undeclared(options: PackageOptions) -> list[Cell]:
     """Return the cells of a model file or function."""
+    model_reader.check_single_shape(options.shape)
     return _selected(
         Selection(
             (options.thing,),
@@ -152,9 +160,10 @@ def _undeclared(options: PackageOptions) -> list[Cell]:
             shape=options.shape,
             backends=(options.backend or "ort",),
             precision=(options.precision or "fp32",),
-            batch=(options.batch,),
+            batch=(options.batch,) if options.batch else (),
             task=options.task,
             option=options.option,
+            calibration=options.calibration,
         )
     )
 
@@ -162,9 +171,8 @@ def _undeclared(options: PackageOptions) -> list[Cell]:
 def _of_model(model: Model, cells: Sequence[Cell], options: PackageOptions) -> list[Cell]:
     """Return a declared model's cells on the given runtime, by option set."""
     precision = selection.precision_for(model, options.precision or "fp32")
-    plain = matrix.expand(Case((model,), (options.backend,), (precision,), batch=(options.batch,)))[
-        0
-    ]
+    batch = options.batch or min(cell.batch for cell in cells if cell.model == model)
+    (plain,) = matrix.expand(Case((model,), (options.backend,), (precision,), batch=(batch,)))
     # The declaration of `ort` applies to `ort@1.24.1` as well.
     declared = [cell for cell in cells if cell.backend in (plain.backend, plain.backend_name)]
     alike = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evenbench.harness.collection import matrix, selection, user_models
+from evenbench.harness.collection import matrix, model_reader, selection, user_models
 from evenbench.harness.collection.selection_flags import Selection
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Case
@@ -65,6 +65,7 @@ def _undeclared(options: PipelineModel) -> list[Cell]:
             f"--cell chooses between declared cells, and {options.thing} is a model of your own; "
             "choose with --backends"
         )
+    model_reader.check_single_shape(options.shape)
     return _selected(
         Selection(
             (options.thing,),

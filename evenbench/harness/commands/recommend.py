@@ -16,9 +16,6 @@ from evenbench.harness.core.quantities import quantity
 from evenbench.harness.results import records
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from evenbench.reports.model_scope import Scope
     from evenbench.reports.recommendation import Advice
     from evenbench.reports.result_groups import Result
@@ -35,15 +32,8 @@ Docs: docs/deploying.md
 
 EXIT_CODES = {
     SATISFIED: "at least one cell is within every limit",
-    NOTHING: "no cell is within every limit; the nearest are named",
+    NOTHING: "no cell is known to be within all limits",
 }
-
-REMARKS = {
-    "not told apart": "not told apart from",
-    "measured in one process": "1 process, not judged against",
-    "measured in another run": "another run than",
-}
-"""The reasons of `reports.pareto` as remarks before the places of other cells."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +53,15 @@ class Limit:
 
 
 LIMITS = (
+    Limit("--p50", "p50", "time", "10ms", "largest median latency, host to host"),
+    Limit("--p90", "p90", "time", "15ms", "largest p90 latency, host to host"),
     Limit("--p99", "p99", "time", "20ms", "largest p99 latency, host to host"),
     Limit("--memory", "memory", "size", "500MB", "largest peak resident memory"),
     Limit("--accuracy-drop", "accuracy drop", "share", "1%", "largest share of accuracy lost"),
     Limit("--size", "size", "size", "200MB", "largest artifact"),
+    Limit("--cold-start", "cold start", "time", "2s", "longest start to the first output"),
+    Limit("--installed", "installed size", "size", "1GB", "largest installed runtime"),
+    Limit("--throughput", "throughput", "rate", "100/s", "least samples per second"),
 )
 
 
@@ -77,16 +72,22 @@ class RecommendOptions:
     model: str
     paths: tuple[str, ...] = ()
     results: str = "results"
+    p50: str = ""
+    p90: str = ""
     p99: str = ""
     memory: str = ""
     accuracy_drop: str = ""
     size: str = ""
+    cold_start: str = ""
+    installed: str = ""
+    throughput: str = ""
     device: str = ""
     batch: int = 0
+    shape: str = ""
     json: bool = False
 
     def limits(self) -> dict[str, float]:
-        """Return the given limits in ns, bytes and shares. Raises UsageError."""
+        """Return the given limits in ns, bytes, shares and samples/s. Raises UsageError."""
         return {
             limit.constraint: quantity(text, limit.kind, limit.flag, limit.example)
             for limit in LIMITS
@@ -117,21 +118,39 @@ def run(options: RecommendOptions) -> int:
     reading = records.read([Path(path) for path in paths])
     with model_scope.malformed_lines_named(paths):
         scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch
+            reading.lines, paths, options.model, options.device, options.batch, options.shape
         )
-        advice = recommendation.advise(scope.members, limits)
+        sizes = _installed(scope.members) if options.installed else {}
+        advice = recommendation.advise(scope.members, limits, sizes)
     notes = _notes(scope.members, advice, limits)
     scope = replace(scope, notes=(*reading.notes, *scope.notes, *notes))
     if options.json:
         print(json.dumps(as_json(options.model, scope, limits, advice)))
     else:
-        _show(options.model, scope, limits, advice, terminal.console())
+        from evenbench.reports.terminal import recommendation as tables
+
+        tables.show(options.model, scope, limits, advice, terminal.console())
     return SATISFIED if advice.ranked else NOTHING
+
+
+def _installed(members: Sequence[Result]) -> dict[str, tuple[int | None, str]]:
+    """Return the installed bytes of each correct backend, or None with the reason.
+
+    Reads the files of all packages, so only on request.
+    """
+    from evenbench.harness.deployment.installed_size import installed_or_unknown
+
+    backends = sorted({str(result.cell.get("backend", "")) for result in members if result.ranks})
+    known = {backend: installed_or_unknown(backend) for backend in backends}
+    return {backend: (one.bytes, one.reason) for backend, one in known.items()}
 
 
 def _notes(members: Sequence[Result], advice: Advice, limits: Mapping[str, float]) -> list[str]:
     """Return the conditions of the ranking."""
-    notes = []
+    from evenbench.reports import machine_state
+
+    busy = machine_state.sentence(result for result in members if result.ranks)
+    notes = [busy] if busy else []
     runs = {result.run for result in members if result.ranks}
     if len(runs) > 1:
         notes.append(
@@ -166,10 +185,15 @@ def as_json(
         "memory": "memory_bytes",
         "accuracy drop": "accuracy_drop",
         "size": "size_bytes",
+        "p50": "p50_ns",
+        "p90": "p90_ns",
+        "cold start": "cold_start_ns",
+        "installed size": "installed_bytes",
+        "throughput": "throughput_per_second",
     }
     return {
         "model": model,
-        "batch": scope.batch,
+        **scope.place,
         "limits": {names[name]: value for name, value in limits.items()},
         "ranked": [
             {
@@ -179,6 +203,10 @@ def as_json(
             }
             for cell in advice.ranked
         ],
+        "possible": [
+            {**deployment_facts.plain(cell.facts), "doubts": list(cell.doubts)}
+            for cell in advice.possible
+        ],
         "excluded": [
             {**deployment_facts.plain(facts), "front": id(facts) in front, "reasons": list(reasons)}
             for facts, reasons in advice.excluded
@@ -187,90 +215,3 @@ def as_json(
         "nearest": list(advice.nearest),
         "notes": list(scope.notes),
     }
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-
-def _show(
-    model: str, scope: Scope, limits: Mapping[str, float], advice: Advice, console: Console
-) -> None:
-    from rich.text import Text
-
-    from evenbench.reports import formatting
-    from evenbench.reports.constraints import CONSTRAINTS
-
-    given = [
-        f"{constraint.name} {constraint.words(limits[constraint.name])}"
-        for constraint in CONSTRAINTS
-        if constraint.name in limits
-    ]
-    bounds = [f"at most {formatting.listing(given)}"] if given else []
-    console.print(Text(", ".join([model, f"batch {scope.batch}", *bounds])))
-    if advice.ranked:
-        console.print(_ranking(advice))
-    else:
-        nothing = "nothing satisfies that." if limits else "nothing here can be recommended."
-        console.print(Text(nothing), style="bold")
-        for line in advice.nearest:
-            console.print(Text(f"  {line}"), soft_wrap=True)
-    _show_excluded(advice, console)
-    for note in scope.notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
-
-
-def _show_excluded(advice: Advice, console: Console) -> None:
-    from rich.text import Text
-
-    front = {id(facts) for facts in advice.front}
-    if advice.excluded:
-        console.print("excluded", style="bold")
-    for facts, reasons in advice.excluded:
-        mark = " (front)" if id(facts) in front else ""
-        console.print(Text(f"  {facts.id}{mark}: {'; '.join(reasons)}"), soft_wrap=True)
-
-
-def _ranking(advice: Advice) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from evenbench.reports import formatting
-
-    front = {id(facts) for facts in advice.front}
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "cell", "host to host", "p99", "memory", "accuracy", "parity error"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("size", "front", "remark"):
-        table.add_column(heading, overflow="fold")
-    places = {cell.facts.id: str(place) for place, cell in enumerate(advice.ranked, 1)}
-    for place, cell in enumerate(advice.ranked, 1):
-        facts = cell.facts
-        columns = (
-            facts.id,
-            formatting.latency(facts.result.host_to_host),
-            formatting.duration(facts.p99_ns),
-            formatting.size(facts.memory_bytes),
-            formatting.number(facts.accuracy, 4),
-            formatting.number(facts.error, 2),
-            formatting.size(facts.size_bytes),
-            "front" if id(facts) in front else "",
-            _remark(cell.not_apart, places),
-        )
-        table.add_row(str(place), *map(Text, columns))
-    return table
-
-
-def _remark(not_apart: Sequence[tuple[str, str]], places: Mapping[str, str]) -> str:
-    """Return `not told apart from 1 and 3`: by reason, the places of equal cells ahead."""
-    from evenbench.reports import formatting
-
-    by_reason: dict[str, list[str]] = {}
-    for name, why in not_apart:
-        by_reason.setdefault(why, []).append(places[name])
-    shown = {
-        why: ahead if len(ahead) <= 3 else [*ahead[:2], f"{len(ahead) - 2} more"]
-        for why, ahead in by_reason.items()
-    }
-    return "; ".join(
-        f"{REMARKS.get(why, why)} {formatting.listing(ahead)}" for why, ahead in shown.items()
-    )

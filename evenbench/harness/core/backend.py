@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evenbench.harness.core.errors import Unsupported
 from evenbench.harness.core.intermediate_tensors import Exposed
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import Cell, Model
+from evenbench.harness.core.types import CALIBRATED, Cell, Model
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -110,6 +110,19 @@ class Backend(ABC):
             return f"{self.name} runs {runs}, but {cell.model.name} is {other}"
         if cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
+        if cell.precision == CALIBRATED and not cell.model.is_calibrated:
+            return (
+                f"{CALIBRATED} takes its ranges from calibration data, and model "
+                f"{cell.model.name} declares none; give --calibration (photographs, an .npz file "
+                "or a folder of images), or calibration= or calibration_from= in a declaration"
+            )
+        judged = {image.sha256 for image in cell.model.images}
+        shared = [image.name for image in cell.model.calibration if image.sha256 in judged]
+        if cell.precision == CALIBRATED and shared:
+            return (
+                f"{', '.join(shared)} appears in calibration= and images= of {cell.model.name}, "
+                "and ranges of judged inputs flatter int8; calibrate on other photographs"
+            )
         kind, _, number = cell.device.partition(":")
         if cell.device not in self.devices and not (
             kind in self.devices and kind != "cpu" and number.isdigit()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.errors import UsageError, naming_fields
 from evenbench.harness.core.types import PRECISIONS, Cell, Model
 
 ALL = ("*",)
@@ -19,16 +19,20 @@ INT8 = "int8"
 """The best int8 precision of a model. A word of the command line only, not a cell's precision."""
 
 
+_INT8_HINT = "; int8 is a word of the command line, a case names the kind of int8"
+
+
 def int8_of(model: Model) -> tuple[str, str]:
     """The precision for `int8`, and the reason as text.
 
     int8-static for models with calibration data, else int8-dynamic.
     """
-    if model.calibration or model.calibration_from:
+    if model.is_calibrated:
         return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
     return "int8-dynamic", f"int8 is int8-dynamic here: {model.name} has no calibration data"
 
 
+@naming_fields
 @dataclass(frozen=True)
 class Case:
     """A declaration, expanded by `harness.collection.matrix` into cells.
@@ -83,7 +87,7 @@ class Case:
         if unknown:
             raise UsageError(
                 f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of "
-                f"{', '.join(PRECISIONS)}"
+                f"{', '.join(PRECISIONS)}{_INT8_HINT if INT8 in unknown else ''}"
             )
         for axis, least in (("batch", 1), ("threads", 0)):
             wrong = [

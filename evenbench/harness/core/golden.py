@@ -110,3 +110,11 @@ class Golden(Backend):
     @abstractmethod
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         """The inputs and outputs of a user's own model without declared tensors."""
+
+    def examples(self, model: Model) -> Mapping[str, Any]:
+        """Facts of the inputs that `describe` tried, for a model described in this process.
+
+        `given`: whether `build` returned example inputs; `first_size`: their common first size, or
+        0. Empty for a golden of models with declared shapes.
+        """
+        return {}

@@ -19,30 +19,45 @@ OURS = (PROJECT / "evenbench", PROJECT / "aliases")
 
 SITE = ("site-packages", "dist-packages")
 
+INTERPRETERS = ("bin", "include", "lib", "lib64", "share")
+"""Folders of an interpreter below its prefix."""
+
 
 def shared_path() -> tuple[str, ...]:
-    """The entries of sys.path with the user's own code, without the interpreter's own folders."""
-    own = (sys.prefix, sys.base_prefix)
+    """The entries of sys.path with the user's own code, without the interpreter's own folders.
+
+    A checkout within a virtual environment, as airspeed velocity keeps one for each, is the user's.
+    """
     entries = [os.path.abspath(entry or ".") for entry in sys.path]
+    own = (Path(sys.prefix), Path(sys.base_prefix))
     return tuple(
-        entry for entry in entries if not any(Path(entry).is_relative_to(prefix) for prefix in own)
+        entry for entry in entries if not any(_is_of(Path(entry), prefix) for prefix in own)
     )
+
+
+def _is_of(path: Path, prefix: Path) -> bool:
+    """Whether a path belongs to the interpreter at `prefix`: programs, libraries, packages."""
+    if not path.is_relative_to(prefix):
+        return False
+    parts = path.relative_to(prefix).parts
+    first = parts[1:2] if parts[:1] == ("local",) else parts[:1]
+    return not first or first[0] in INTERPRETERS or not set(SITE).isdisjoint(parts)
 
 
 def is_installed(file: Path) -> bool:
     """Whether a file belongs to the interpreter, a virtual environment or an installed package."""
+    if sys.prefix != sys.base_prefix and _is_of(file, Path(sys.prefix)):
+        return True
     return not set(file.parts).isdisjoint(SITE) or _within(file, _interpreters_places())
 
 
 @cache
 def _interpreters_places() -> list[Path]:
-    """The folders of the interpreter, and of its virtual environment, if any.
+    """The folders of the interpreter's own modules.
 
     Kept, because `sysconfig` takes a millisecond, and a build asks for every imported module.
     """
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    if sys.prefix != sys.base_prefix:
-        places.add(sys.prefix)
     return [Path(place) for place in places]
 
 

@@ -27,8 +27,9 @@ UNITS: Mapping[str, Mapping[str, float]] = {
         "GiB": 2.0**30,
     },
     "share": {"%": 0.01},
+    "rate": {"/s": 1.0},
 }
-"""Units by kind of quantity, in ns, seconds, bytes or as a share."""
+"""Units by kind of quantity, in ns, seconds, bytes, as a share or per second."""
 
 Number = TypeVar("Number", int, float)
 
@@ -82,6 +83,20 @@ def _list(
 def _error(text: str, kind: str, form: str, example: str, flag: str = "") -> str:
     such = f", such as {example}" if example else ""
     return f"{flag} {text!r} is not a {kind}; expected {form}{such}".strip()
+
+
+def price(text: str) -> float:
+    """Return the machine's price per hour in any currency. Raises UsageError below or at 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(
+            f"--price-per-hour {text!r} is no price; "
+            "expected a number over 0, in any currency, such as 0.20"
+        )
+    return value
 
 
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))

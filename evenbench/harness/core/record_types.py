@@ -47,6 +47,7 @@ class CellRecord(TypedDict):
     batch: int
     threads: int
     options: dict[str, Any]
+    input_shapes: NotRequired[dict[str, list[int | str]]]
 
 
 class OutputErrorRecord(TypedDict):
@@ -117,6 +118,10 @@ class AccuracyRecord(TypedDict):
     metric: str
     value: float
     count: int
+
+
+CalibrationRecord = TypedDict("CalibrationRecord", {"from": str, "sha256": str})
+"""The origin of int8-static's calibration samples, and the digest of their bytes."""
 
 
 class DatasetRecord(TypedDict):
@@ -268,4 +273,5 @@ class OutcomeRecord(TypedDict):
     energy: NotRequired[EnergyRecord | None]
     agreement: NotRequired[AgreementRecord | None]
     dataset: NotRequired[DatasetRecord | None]
+    calibration: NotRequired[CalibrationRecord | None]
     limit: NotRequired[LimitRecord | None]

@@ -17,7 +17,7 @@ from evenbench.harness.core import (
     import_strings,
     serialization,
 )
-from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.errors import UsageError, naming_fields
 from evenbench.harness.core.weights import Weights, own
 
 to_json, digest = serialization.to_json, serialization.digest
@@ -28,6 +28,9 @@ BATCH = "batch"
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Every precision for cases. Each backend declares its supported subset."""
+
+CALIBRATED = "int8-static"
+"""The precision with ranges from calibration data."""
 
 PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "parity")
 """All phases. Every duration and every failure names a phase."""
@@ -50,6 +53,7 @@ UNWANTED = ("mismatch", "fallback", "failed")
 """Outcomes with exit code 1 in `evenbench run`."""
 
 
+@naming_fields
 @dataclass(frozen=True)
 class TensorSpec:
     """Name, shape and dtype of a tensor.
@@ -121,6 +125,7 @@ class Recipe:
     steps: tuple[Any, ...]
 
 
+@naming_fields
 @dataclass(frozen=True)
 class Model:
     """A model: a late `build` or a file, with tensors, preprocessing and weights.
@@ -183,6 +188,11 @@ class Model:
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the model has calibration data for int8-static."""
+        return bool(self.calibration or self.calibration_from)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of all declarations with an effect on results, without folders (portable)."""
@@ -217,21 +227,35 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus `-t2`, `-option=value` if set."""
+        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus threads, shape and options if set."""
         parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
         if not self.default_threads:
             parts.append(f"t{self.threads}")
+        if self.shape:
+            parts.append(self.shape)
         parts.extend(f"{key}={value}" for key, value in self.options)
         return "-".join(parts)
 
     @cached_property
+    def shape(self) -> str:
+        """The input shapes of the command line, such as `1x3x64x64` or `1x16+1x4`; empty otherwise.
+
+        Equal shapes of all inputs appear once. Shapes of a recipe are the recipe's.
+        """
+        arguments = self.model.arguments
+        is_named = "=" not in arguments.get("recipe", "=")  # a named recipe has a size of its own
+        text = "" if is_named else arguments.get("shape", "")
+        return "+".join(dict.fromkeys(text.split(",")))
+
+    @cached_property
     def group(self) -> str:
-        """The comparison group: all parts except the backend and its options.
+        """The comparison group: all parts except the backend and its options, with any shape.
 
         Throughput with several requests in flight is no latency, so throughput cells form a
         separate group.
         """
-        apart = "-throughput" if self.is_throughput else ""
+        apart = f"-{self.shape}" if self.shape else ""
+        apart += "-throughput" if self.is_throughput else ""
         return (
             f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
         )
@@ -287,4 +311,5 @@ class Cell:
             **{name: getattr(self, name) for name in names},
             "model": self.model.name,
             "options": self.option,
+            "input_shapes": {spec.name: list(spec.shape) for spec in self.model.inputs},
         }

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from evenbench.harness.environment import intel_devices
+
 KIND = "cuda"
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -57,7 +59,7 @@ def count() -> int:
 def lacks(device: str) -> str:
     """The reason `device` is absent, as text; empty for the CPU and for a present device."""
     if not is_cuda(device):
-        return ""
+        return intel_devices.lacks(device)
     visible = count()
     if index(device) < visible:
         return ""

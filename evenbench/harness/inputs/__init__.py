@@ -58,6 +58,13 @@ def given(model: Model) -> dict[str, Array]:
     return given_samples.samples(model)
 
 
+def calibration_samples(model: Model) -> dict[str, Array]:
+    """Samples from the files of `--calibration`, for int8-static's ranges."""
+    from evenbench.harness.inputs import calibration
+
+    return calibration.samples(model)
+
+
 def _random(spec: TensorSpec, generator: Any) -> Array:
     import numpy as np
 

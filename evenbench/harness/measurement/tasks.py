@@ -19,8 +19,10 @@ from evenbench.harness.runner.job import Channel, Job, Measurement, SourceDigest
 
 
 def describe(job: Job, channel: Channel) -> dict[str, Any]:
-    """The input and output tensors of a user's own model, and the sources of inputs."""
-    return to_json(dict(registry.golden_for(job.cell).described(job.cell.model)))  # type: ignore[no-any-return]
+    """The input and output tensors of a user's own model, and facts of its example inputs."""
+    golden = registry.golden_for(job.cell)
+    described = golden.described(job.cell.model)
+    return to_json({**described, "examples": golden.examples(job.cell.model)})  # type: ignore[no-any-return]
 
 
 def examine(job: Job, channel: Channel) -> dict[str, Any]:

@@ -116,22 +116,29 @@ def _threads(line: OutcomeRecord) -> Iterator[Warning]:
         )
 
 
-def _contention(line: OutcomeRecord) -> Iterator[Warning]:
+def foreign_cores(line: OutcomeRecord) -> float | None:
+    """The cores used by other processes while laps were timed; None without blocks."""
     blocks = _blocks(line)
-    if not blocks:
-        return
     wall = sum(block["wall_ns"] for block in blocks)
     others = sum(block["machine_cpu_ns"] - block["cpu_ns"] for block in blocks)
-    if others > thresholds.FOREIGN_CORES * wall:
+    return others / wall if wall else None
+
+
+def _contention(line: OutcomeRecord) -> Iterator[Warning]:
+    used = foreign_cores(line)
+    if used is not None and used > thresholds.FOREIGN_CORES:
         yield Warning(
-            f"contended: other processes used {others / wall:.1f} cores while laps were timed",
+            f"contended: other processes used {used:.1f} cores while laps were timed",
             "stop other work on this machine",
         )
 
 
 def _blocks(line: OutcomeRecord) -> list[BlockRecord]:
     return [
-        block for processes in line["blocks"].values() for process in processes for block in process
+        block
+        for processes in (line.get("blocks") or {}).values()
+        for process in processes
+        for block in process
     ]
 
 

@@ -14,13 +14,10 @@ from evenbench.harness.core import artifact_store, build_sources, import_strings
 from evenbench.harness.core.errors import Unsupported
 from evenbench.harness.core.golden import TOLD_APART, Golden
 from evenbench.harness.core.measurements import Artifact
-from evenbench.harness.core.types import Cell, Model
+from evenbench.harness.core.types import CALIBRATED, Cell, Model
 from evenbench.harness.inputs import batches, expected_outputs
 from evenbench.harness.runner.job import Job, Reply, SourceDigests
 from evenbench.harness.runner.prepared import Parts, Refusal, make_entry
-
-CALIBRATED = "int8-static"
-"""The precision with artifacts made from calibration data."""
 
 GOLDEN_FACTS = ("kind", "own_rmse", "own_share", "accuracy", "work")
 """Names of the facts stored with a golden, part of the key: a new name invalidates old goldens."""
@@ -48,13 +45,6 @@ class Entries:
         """Samples for the ranges of int8-static; None for other precisions. Raises Refusal."""
         if cell.precision != CALIBRATED:
             return None
-        if not (cell.model.calibration or cell.model.calibration_from):
-            reason = (
-                f"{cell.precision} takes its ranges from calibration data, and model "
-                f"{cell.model.name} declares none; give it calibration= (photographs that are not "
-                "judged) or calibration_from="
-            )
-            raise Refusal(Reply(None, "unsupported", "prepare", reason))
         job = Job("calibration", cell)
         return self.make("calibration", batches.calibration_key(cell), job, cell)
 

@@ -137,6 +137,7 @@ class Preparer:
             self._entries.golden(cell, inputs, weights) if weights else None,
             backend.distributions,
             self._interpreters.lock(cell),
+            self._entries.calibration(cell) if weights else None,
         )
 
     def _prepare_sizes(self, cell: Cell) -> Prepared:

@@ -54,6 +54,8 @@ class Prepared:
     distributions: tuple[str, ...] = ()
     environment: Mapping[str, Any] | None = None
     """The lock of the cell's virtual environment, as facts for the record; None for this one."""
+    calibration: Artifact | None = None
+    """The samples behind the ranges of int8-static; None for other precisions."""
     sizes: tuple[Prepared, ...] = ()
     """For each other size of the model, if requested: the same artifact, its inputs and golden."""
 

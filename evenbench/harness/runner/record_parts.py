@@ -11,6 +11,7 @@ from evenbench.harness.core.measurements import severity
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import PHASES, Cell
 from evenbench.harness.environment import cpu_time, system_info
+from evenbench.harness.inputs import calibration as calibration_samples
 from evenbench.harness.results import records
 from evenbench.harness.results.records import Record
 from evenbench.harness.runner.job import Reply
@@ -26,6 +27,24 @@ def head(cell: Cell, run: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         "cell": cell.described(),
         "role": registry.row(cell.backend).role,
     }
+
+
+def calibration(cell: Cell, prepared: Prepared | None) -> dict[str, str] | None:
+    """Origin and digest of the calibration samples; None without calibration."""
+    if prepared is None or prepared.calibration is None:
+        return None
+    return {
+        "from": calibration_samples.origin(cell.model),
+        "sha256": str(prepared.calibration.facts["sha256"]),
+    }
+
+
+def calibration_label(cell: Cell, prepared: Prepared | None) -> list[str]:
+    """`calibrated on 3 photographs, 1f2e3d4c`; empty without calibration."""
+    known = calibration(cell, prepared)
+    if not known:
+        return []
+    return [f"calibrated on {known['from'].partition(' (')[0]}, {known['sha256'][:8]}"]
 
 
 def ending(reply: Reply) -> dict[str, Any]:

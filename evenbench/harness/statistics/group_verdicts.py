@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evenbench.harness.statistics.ratios import Prior, Ratio, Sweeps, level, prior_of, ratio
@@ -75,9 +75,13 @@ def prior_of_groups(groups: Groups) -> Prior:
     return prior_of(pair for pair in own if pair is not None)
 
 
-def judge(groups: Groups) -> Mapping[str, GroupVerdict]:
+def judge(
+    groups: Groups, withheld: Callable[[str, str, str, Ratio], bool] | None = None
+) -> Mapping[str, GroupVerdict]:
     """The verdict on each group, with words corrected over all groups.
 
+    `withheld(group, first, second, ratio)` is true for a ratio without evidence, such as one from a
+    busy machine; its pair is `UNDECIDED`, and still counts in the corrections.
     A single sweep without a prior leaves each pair `UNDECIDED`, as do members without a round in
     common.
     """
@@ -94,6 +98,8 @@ def judge(groups: Groups) -> Mapping[str, GroupVerdict]:
     comparisons: dict[str, dict[tuple[str, str], Comparison]] = {name: {} for name in groups}
     for (name, first, second), pair in ratios.items():
         known_word = words.get((name, first, second), Comparison(pair, UNDECIDED))
+        if pair is not None and withheld is not None and withheld(name, first, second, pair):
+            known_word = Comparison(pair, UNDECIDED)
         comparisons[name][first, second] = known_word
     return {name: _ranked(members, comparisons[name]) for name, members in groups.items()}
 

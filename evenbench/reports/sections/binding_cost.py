@@ -52,7 +52,7 @@ def rows(members: Sequence[Result]) -> list[BindingRow]:
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in members:
         if result.ranks:
-            groups.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+            groups.setdefault((result.run, result.group), []).append(result)
     pairs = (
         (result, _counterpart(result, group))
         for group in groups.values()

@@ -58,6 +58,7 @@ class Glance:
 def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> Head:
     """The headline of the page."""
     counted = Counter(result.outcome for result in members)
+    busy = verdict.machine_words(groups)
     return Head(
         title=_title(members),
         sentence=_sentence(groups, members, counted["ok"]),
@@ -66,7 +67,7 @@ def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str
             (outcome, counted[outcome])
             for outcome in (*OUTCOMES, *sorted(set(counted) - {*OUTCOMES}))
         ],
-        notes=[*notes, *_own_notes(groups, members)],
+        notes=[*filter(None, [busy]), *notes, *_own_notes(groups, members)],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from evenbench.harness.core.types import PRECISIONS
 from evenbench.harness.statistics.group_verdicts import Comparison
-from evenbench.reports import formatting, result_groups, run_verdicts, verdict
+from evenbench.reports import formatting, input_shapes, result_groups, run_verdicts, verdict
 from evenbench.reports.result_groups import BASELINE, Result
 
 NATIVE = "fp32"
@@ -49,7 +49,7 @@ def families(members: Sequence[Result], least: int = 2) -> list[Family]:
     for result in members:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
-        by_setting.setdefault((result.run, *place), []).append(result)
+        by_setting.setdefault((result.run, *place, input_shapes.of(cell)), []).append(result)
     kept = [
         group
         for group in by_setting.values()
@@ -100,11 +100,11 @@ def _family(members: Sequence[Result], comparisons: Comparisons) -> Family:
     ]
     cell = members[0].cell
     threads = formatting.count(int(cell.get("threads") or 0), "thread")
+    batch = f"batch {cell.get('batch', formatting.DASH)}"
+    place = [str(cell.get("device", "")), batch, threads, input_shapes.shown(cell)]
     return Family(
         model=str(cell.get("model", "")),
-        setting=" · ".join(
-            [str(cell.get("device", "")), f"batch {cell.get('batch', formatting.DASH)}", threads]
-        ),
+        setting=" · ".join(filter(None, place)),
         baseline=formatting.latency(baseline.compute) if baseline else formatting.DASH,
         precisions=precisions,
         rows=tuple(rows),

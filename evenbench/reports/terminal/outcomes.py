@@ -57,6 +57,9 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
     for row in rows(lines):
         table.add_row(*_styled(row))
     console.print(table)
+    busy = verdict.machine_words(result_groups.groups(result_groups.results(lines)))
+    if busy:
+        console.print(Text(busy, style="bold"))
     for words in _footnotes(lines):
         console.print(Text(words, style="dim"))
 

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evenbench.backends.torch.float64_reference import Reference
 from evenbench.harness import BATCH, Cell, Model, TensorSpec
-from evenbench.harness.collection import model_reader, user_model_flags, user_models
+from evenbench.harness.collection import (
+    availability,
+    discovery,
+    matrix,
+    model_reader,
+    user_model_flags,
+    user_models,
+)
 from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.environment import cpu
 from evenbench.harness.inputs import batches as inputs
+from evenbench.harness.inputs import calibration
 
 BUILDERS = """
 def build():
@@ -319,9 +330,53 @@ def test_int8_is_dynamic_where_random_numbers_are_all_there_is_to_calibrate_by(
     )
     assert found.case.precisions == ("fp32", "int8-dynamic")
     assert found.summary.endswith("; int8 is int8-dynamic here: m has no calibration data")
-    assert only_model(found).calibration_from == model_reader.RANDOM_CALIBRATION, (
-        "which int8-static is made from where that is asked"
-    )
     shown = user_models.find(f"{builders}:with_example", ModelFlags(precisions=("int8",)), 60)
-    assert shown.case.precisions == ("int8-static",)
-    assert "has calibration data" in shown.summary
+    assert shown.case.precisions == ("int8-dynamic",), "an example is no calibration data"
+
+
+def test_int8_static_is_calibrated_on_the_given_data_and_other_precisions_keep_their_keys(
+    tmp_path: Path,
+) -> None:
+    import numpy as np
+
+    file, data = str(save_onnx(tmp_path / "m.onnx")), tmp_path / "data.npz"
+    np.savez(data, x=np.ones((5, 4), np.float32))
+    plain = user_models.find(file, ModelFlags(), 60)
+    found = user_models.find(
+        file, ModelFlags(precisions=("fp32", "int8", "bf16"), calibration=(str(data),)), 60
+    )
+    assert [case.precisions for case in found.cases] == [("fp32", "bf16"), ("int8-static",)]
+    assert "has calibration data" in found.summary
+    assert found.cases[0].models == plain.case.models
+    (calibrated,) = found.cases[1].models
+    assert calibrated.calibration_from == "evenbench.harness.inputs:calibration_samples"
+    assert calibration.origin(calibrated) == "data.npz"
+    assert (calibration.samples(calibrated)["x"] == 1).all()
+    entries = [Entry(Cell(case.models[0], "ort"), str(at)) for at, case in enumerate(found.cases)]
+    discovery.check_names(entries)
+
+
+def test_int8_static_without_data_is_unsupported_before_a_run(tmp_path: Path) -> None:
+    file = str(save_onnx(tmp_path / "m.onnx"))
+    found = user_models.find(file, ModelFlags(precisions=("int8-static",)), 60)
+    (cell,) = matrix.expand(replace(found.case, backends=("ort",)))
+    (prospect,) = availability.prospects([Entry(cell)])
+    assert "model m declares none; give --calibration" in prospect["unsupported"]
+
+
+def test_two_shapes_of_one_command_are_two_models(
+    builders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(target: str, arguments: dict[str, str], timeout: float) -> model_reader.Described:
+        model = model_reader.declaration(target, arguments)
+        size = tuple(map(int, arguments["shape"].split("x")))
+        tensors = (TensorSpec("x", (BATCH, *size[1:])),)
+        described = replace(model, inputs=tensors, outputs=tensors)
+        return model_reader.Described(described, Reference(), has_examples=False, first_size=1)
+
+    monkeypatch.setattr(model_reader, "read", read)
+    found = user_models.find(f"{builders}:build", ModelFlags(shape="1x3x2x2/1x12x1x1"), 60)
+    cells = [Cell(case.models[0], "ort") for case in found.cases]
+    assert [cell.shape for cell in cells] == ["1x3x2x2", "1x12x1x1"]
+    assert cells[0].key != cells[1].key
+    discovery.check_names([Entry(cell) for cell in cells])

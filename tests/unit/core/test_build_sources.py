@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evenbench.harness import BATCH, Model, TensorSpec
-from evenbench.harness.core import build_sources
+from evenbench.harness.core import build_sources, import_path
 from evenbench.harness.core.paths import PROJECT
 
 SPEC = (TensorSpec("x", (BATCH, 1)),)
@@ -115,3 +115,16 @@ def test_a_changed_or_new_source_is_seen(
     (two / file).write_text("5")
     assert not is_current(first, two, monkeypatch)
     assert is_current(first, tmp_path / "one", monkeypatch)
+
+
+def test_a_checkout_within_an_environment_is_the_users_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """airspeed velocity keeps a checkout in each of its environments."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    checkout, packages = tmp_path / "project", tmp_path / "lib" / "python3.11" / "site-packages"
+    assert not import_path.is_installed(checkout / "lib" / "network.py")
+    assert import_path.is_installed(packages / "torch.py")
+    assert import_path.is_installed(tmp_path / "local" / "lib" / "x.py")
+    monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "bin"), str(checkout)])
+    assert import_path.shared_path() == (str(checkout),)

@@ -43,6 +43,7 @@ PARTS: Mapping[str, Any] = {
     "agreement": record_types.AgreementRecord,
     "accuracy": record_types.AccuracyRecord,
     "dataset": record_types.DatasetRecord,
+    "calibration": record_types.CalibrationRecord,
     "attested": record_types.AttestationRecord,
     "inputs": record_types.InputsRecord,
     "artifact": record_types.ArtifactRecord,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,30 @@ def test_a_cell_describes_itself_completely() -> None:
         "batch": 1,
         "threads": 1,
         "options": {"flag": "x"},
+        "input_shapes": {spec.name: list(spec.shape) for spec in PRODUCT.inputs},
     }
+
+
+def test_a_shape_of_the_command_line_is_part_of_id_and_group() -> None:
+    small = replace(PRODUCT, arguments={"shape": "1x3x64x64"})
+    large = replace(PRODUCT, arguments={"shape": "1x3x128x128"})
+    cells = [Cell(model, "ort", options=(("flag", "x"),)) for model in (PRODUCT, small, large)]
+    assert [made.id for made in cells] == [
+        "product-ort-fp32-cpu-b1-flag=x",
+        "product-ort-fp32-cpu-b1-1x3x64x64-flag=x",
+        "product-ort-fp32-cpu-b1-1x3x128x128-flag=x",
+    ]
+    assert [made.group for made in cells] == [
+        "product-fp32-cpu-b1-t1",
+        "product-fp32-cpu-b1-t1-1x3x64x64",
+        "product-fp32-cpu-b1-t1-1x3x128x128",
+    ]
+    two = replace(PRODUCT, arguments={"shape": "1x16,1x16"})
+    assert Cell(two, "ort").shape == "1x16", "equal shapes appear once"
+    photo = replace(PRODUCT, arguments={"shape": "1x3x224x224", "recipe": "imagenet_224"})
+    assert Cell(photo, "ort").id == "product-ort-fp32-cpu-b1", "the recipe has the shape"
+    text = replace(PRODUCT, arguments={"shape": "1x3x96x96", "recipe": "size=96"})
+    assert Cell(text, "ort").id == "product-ort-fp32-cpu-b1-1x3x96x96"
 
 
 def test_values_are_frozen() -> None:

@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = records.schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
-ADDED = {"limit", "agreement", "dataset", "steady_rss_bytes", "energy", "interleaving"}
+ADDED = {"limit", "agreement", "dataset", "steady_rss_bytes", "energy", "interleaving"} | {
+    "calibration"
+}
 """Keys that came after lines of this schema number were written: every new line has them, and a
 line without them is valid.
 """

@@ -10,11 +10,12 @@ import pytest
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.measurements import Artifact
+from evenbench.harness.core.types import Cell
 from evenbench.harness.results import records
-from evenbench.harness.runner import outcome
+from evenbench.harness.runner import outcome, record_parts
 from evenbench.harness.runner.job import Reply
 from evenbench.harness.runner.prepared import Prepared
-from tests.unit.builders import cell, plan
+from tests.unit.builders import PRODUCT, cell, plan
 
 RUN = {"id": "2026-01-01", "started": "2026-01-01T00:00:00Z", "seed": 3}
 MADE = Artifact("/cache/a", "a1", 10, 2.0, True, {"format": "npy"})
@@ -135,6 +136,21 @@ def test_a_second_clock_is_a_boundary_and_gives_the_cost_of_the_binding() -> Non
 def test_an_emulated_precision_is_a_label() -> None:
     attested = {"labels": ["tuned"], "emulated": "fp16 is stored, fp32 is computed"}
     assert line(None, process(attested=attested))["labels"] == ["tuned", "emulated"]
+
+
+def test_the_origin_of_the_calibration_is_a_label_and_recorded() -> None:
+    part = Cell(replace(PRODUCT, calibration_from="own.data:rows"), "product")
+    samples = replace(MADE, facts={"sha256": "ab" * 32})
+    calibrated = replace(PREPARED, calibration=samples)
+    assert record_parts.calibration(part, calibrated) == {
+        "from": "own.data:rows",
+        "sha256": "ab" * 32,
+    }
+    assert record_parts.calibration_label(part, calibrated) == [
+        "calibrated on own.data:rows, abababab"
+    ]
+    assert record_parts.calibration(part, PREPARED) is None
+    assert line(None, process())["calibration"] is None
 
 
 def test_the_worst_process_is_the_parity_of_the_cell() -> None:

@@ -15,7 +15,8 @@ from tests.unit.builders import cell, product
 
 
 def low(precision: str, device: str = "cpu", **options: Any) -> Cell:
-    return cell("ort", precision=precision, device=device, options=tuple(options.items()))
+    model = product(calibration_from="tests.unit.builders:samples")
+    return cell("ort", model, precision=precision, device=device, options=tuple(options.items()))
 
 
 def test_the_device_decides_how_activations_are_quantised_unless_the_case_does() -> None:

@@ -11,7 +11,7 @@ from evenbench.backends.openvino import properties
 from evenbench.backends.openvino.backend import OpenVino
 from evenbench.backends.openvino.executed_graph import executed_precision
 from evenbench.harness import Cell, Model
-from tests.unit.builders import cell
+from tests.unit.builders import cell, product
 
 EMULATED = (
     "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions "
@@ -73,7 +73,8 @@ def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(
 
 
 def asked(precision: str = "fp32", **options: Any) -> Cell:
-    return cell("openvino", precision=precision, options=tuple(options.items()))
+    model = product(calibration_from="tests.unit.builders:samples")
+    return cell("openvino", model, precision=precision, options=tuple(options.items()))
 
 
 @pytest.mark.parametrize(
