@@ -47,6 +47,28 @@ class CellRecord(TypedDict):
     batch: int
     threads: int
     options: dict[str, Any]
+    side: NotRequired[str]
+
+
+class AgainstRecord(TypedDict):
+    """`cases.Against`: another side of a run, with the files of the project's modules."""
+
+    side: str
+    cell: str
+    key: str
+    commit: str
+    origins: dict[str, str]
+
+
+class ThenRecord(TypedDict):
+    """A past measurement of the cell, in other results: `compute_ns` is a median per process."""
+
+    results: str
+    run: str
+    time: str
+    outcome: Outcome
+    compute_ns: list[float]
+    differ: list[str]
 
 
 class OutputErrorRecord(TypedDict):

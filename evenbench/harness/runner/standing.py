@@ -21,7 +21,7 @@ def of(group: PartGroup, schedule: GroupSchedule) -> str:
     )
     if not ranked or reference is None:
         return ""
-    names = [f"{race.faster.cell.backend} {_times(race)}" for race in ranked[:SHOWN]]
+    names = [f"{race.faster.cell.backend_label} {_times(race)}" for race in ranked[:SHOWN]]
     widest = max(race.half_width for race in races)
     half = f", widest {percent(widest)}" if math.isfinite(widest) else ""
     return f"; so far {', '.join(names)} of {reference.cell.backend}{half}"
@@ -52,7 +52,8 @@ def resolution(schedule: GroupSchedule) -> str:
     if not wide:
         return first
     worst = max(wide, key=lambda race: race.half_width)
-    pair = f"{worst.faster.cell.backend} over {worst.slower.cell.backend}, {worst.group.name}"
+    faster, slower = worst.faster.cell.backend_label, worst.slower.cell.backend_label
+    pair = f"{faster} over {slower}, {worst.group.name}"
     return f"{first}; widest {percent(worst.half_width)}: {pair}{_remedy(schedule, wide)}"
 
 
