@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from evenbench.harness.core import registry
 from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST, PRECISIONS
 from evenbench.harness.results import interleaving, processes_apart
 from evenbench.harness.results.processes_apart import Apart
@@ -22,7 +23,7 @@ from evenbench.harness.statistics.ratios import Sweeps
 from evenbench.reports import formatting, run_verdicts
 from evenbench.reports.run_verdicts import RunVerdicts
 
-BASELINE = "torch-eager"
+BASELINE = registry.baseline()
 """The backend under every speed-up."""
 
 Record = Mapping[str, Any]
@@ -65,14 +66,11 @@ class Result:
 
     @cached_property
     def name(self) -> str:
-        """The backend with its options, unique within a group."""
-        options = self.cell.get("options") or {}
-        return " ".join(
-            [
-                str(self.cell.get("backend", "")),
-                *(f"{key}={value}" for key, value in options.items()),
-            ]
-        )
+        """The backend with its options and side, unique within a group: `ort at main:1a2b3c4d`."""
+        cell = self.cell
+        options = [f"{key}={value}" for key, value in (cell.get("options") or {}).items()]
+        side = [f"at {cell['side']}"] if cell.get("side") else []
+        return " ".join([str(cell.get("backend", "")), *options, *side])
 
     @cached_property
     def outcome(self) -> str:
@@ -178,9 +176,9 @@ class Group:
 
     @cached_property
     def baseline(self) -> Result | None:
-        """The correct torch eager result with the fewest options; None without one."""
+        """The correct torch eager result with the fewest options, of the working folder's code."""
         eager = [result for result in self.ranked if result.cell.get("backend") == BASELINE]
-        return min(eager, key=lambda result: len(result.cell.get("options") or {}), default=None)
+        return min(eager, key=lambda result: len(result.name.split()), default=None)
 
     @cached_property
     def asks_baseline(self) -> bool:

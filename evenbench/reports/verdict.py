@@ -128,11 +128,11 @@ def stand(group: Group, result: Result) -> str:
     if result is reference:
         return "the baseline" if group.asks_baseline else "the fastest here"
     name = BASELINE if group.asks_baseline else reference.name
-    return _relation(group, result, reference, name)
+    return relation(group, result, reference, name)
 
 
-def _relation(group: Group, result: Result, other: Result, name: str) -> str:
-    """The corrected comparison of a result with another one as text."""
+def relation(group: Group, result: Result, other: Result, name: str) -> str:
+    """Return the corrected comparison of a result with another one, called `name`, as text."""
     estimate = ratio(other, result)
     comparison = group.comparison(other, result)
     standing = tone_of(comparison, estimate)

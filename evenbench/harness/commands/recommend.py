@@ -115,10 +115,9 @@ def run(options: RecommendOptions) -> int:
     limits = options.limits()
     paths = options.paths or (options.results,)
     reading = records.read([Path(path) for path in paths])
+    deployable = [line for line in reading.lines if not line["cell"].get("side")]
     with model_scope.malformed_lines_named(paths):
-        scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch
-        )
+        scope = model_scope.scope(deployable, paths, options.model, options.device, options.batch)
         advice = recommendation.advise(scope.members, limits)
     notes = _notes(scope.members, advice, limits)
     scope = replace(scope, notes=(*reading.notes, *scope.notes, *notes))

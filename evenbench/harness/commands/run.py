@@ -27,7 +27,7 @@ from evenbench.harness.runner.dataset_scoring import LabelledData
 from evenbench.harness.runner.schedule import Run
 
 if TYPE_CHECKING:
-    from evenbench.harness.comparison.run_sides.joined import Joined
+    from evenbench.harness.comparison.run_sides.side_entries import Joined
 
 EPILOG = """\
 Examples:

@@ -288,3 +288,7 @@ class OutcomeRecord(TypedDict):
     agreement: NotRequired[AgreementRecord | None]
     dataset: NotRequired[DatasetRecord | None]
     limit: NotRequired[LimitRecord | None]
+    against: NotRequired[AgainstRecord]
+    """Only in lines of another side of a run."""
+    then: NotRequired[ThenRecord]
+    """Only in lines of cells with a past result."""

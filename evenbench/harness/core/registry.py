@@ -59,6 +59,12 @@ def rows() -> Mapping[str, Row]:
     return table
 
 
+def baseline() -> str:
+    """The name of the backend under every speed-up: of this project's table alone."""
+    table: tuple[Row, ...] = importlib.import_module("backends").TABLE
+    return next(row.name for row in table if row.baseline)
+
+
 def implementations() -> Mapping[str, Row]:
     """The libraries for recipe steps by name, as strings."""
     return {entry.name: entry for entry in importlib.import_module("backends").IMPLEMENTATIONS}

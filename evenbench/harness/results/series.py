@@ -143,8 +143,13 @@ class Gathering:
     _texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: OutcomeRecord) -> None:
-        """Add a well-formed record; the later of two records of a cell in a run counts."""
+        """Add a well-formed record; the later of two records of a cell in a run counts.
+
+        A cell of another commit (`evenbench run --against`) is no point: the commit has its own.
+        """
         cell = record["cell"]
+        if cell.get("side"):
+            return
         point = self._point(record, str(cell.get("device") or "cpu"))
         points = self._points.setdefault(cell["key"], [])
         if points and point.run and points[-1].run == point.run:

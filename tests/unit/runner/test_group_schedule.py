@@ -215,3 +215,21 @@ def test_ratios_are_computed_once_until_a_process_is_added_or_a_part_fails() -> 
     again = due.races()
     due.groups[0].parts[1].ended = Reply(None, "failed", "sample", "it crashed")
     assert len(due.races()) < len(again)
+
+
+def test_a_cell_and_its_other_side_are_a_race_whatever_the_baseline() -> None:
+    base, here, there = part(BASELINE, 9, 9, 9), part("ort", 3, 3, 3), part("ort@1.24.1", 6, 6, 6)
+    there.beside = here.cell.key
+    races = [
+        (race.slower.cell.backend, race.faster.cell.backend)
+        for race in schedule([base, here, there]).races()
+    ]
+    assert sorted(races) == sorted(
+        [(BASELINE, "ort"), (BASELINE, "ort@1.24.1"), ("ort@1.24.1", "ort")]
+    )
+
+
+def test_the_baseline_of_another_side_is_no_reference() -> None:
+    here, there = part(BASELINE, 9, 9, 9), part(f"{BASELINE}@2.1", 6, 6, 6)
+    there.beside = here.cell.key
+    assert PartGroup("", [there, here]).reference is here

@@ -44,17 +44,21 @@ class CommitSide:
         """The resident process of a prepared cell."""
         prepared = self._prepared[cell.key]
         spec = replace(self._spec(cell), task="turns", folders=prepared["folders"])
-        return SideWorker(SideProcess(self.side, spec, prepared))
+        return SideWorker(SideProcess(self.side, spec, prepared), prepared["origins"])
 
     def _spec(self, cell: Cell) -> Any:
         return self.side.spec(self.words, replace(cell, side="").id, self.plan)
 
 
 class SideWorker:
-    """The process of a cell of a commit, with the interface of `launcher.Worker`."""
+    """The process of a cell of a commit, with the interface of `launcher.Worker`.
 
-    def __init__(self, process: SideProcess) -> None:
+    `origins` has the files of the project's modules that preparation imported, by module.
+    """
+
+    def __init__(self, process: SideProcess, origins: Mapping[str, str]) -> None:
         self.process = process
+        self.origins = origins
         self.phase = ""
 
     def __enter__(self) -> Self:
@@ -77,7 +81,10 @@ class SideWorker:
             code = self.process.wait(0.1)
             signal = ending(code)[1] if code is not None else ""
             return replace(_reply(error, self.phase or PHASE_OF["measure"]), signal=signal)
-        return Reply(message["value"]) if "value" in message else message
+        if "value" not in message:
+            return message
+        value = message["value"]
+        return Reply({**value, "origins": {**self.origins, **value["origins"]}})
 
     def finish(self) -> Reply:
         """Close the commands and wait for the reply. The process has ended afterwards."""

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from evenbench.harness.comparison import git, sides
 from evenbench.harness.comparison.run_sides import past_results
 from evenbench.harness.comparison.run_sides.commit_side import CommitSide
+from evenbench.harness.comparison.run_sides.side_entries import Joined, beside
 from evenbench.harness.comparison.side_worker import Change
-from evenbench.harness.core.cases import Against, Entry
+from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import Cell
-from evenbench.harness.runner.other_side import OtherSide
-
-
-@dataclass
-class Joined:
-    """The selected entries with those of other sides, the sides by `Cell.side`, and notes."""
-
-    entries: list[Entry]
-    sides: dict[str, OtherSide] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, entries: Sequence[Entry]) -> int:
-        """Add entries of cells that are not in the run yet; returns their number."""
-        known = {entry.cell.key for entry in self.entries}
-        new = {entry.cell.key: entry for entry in entries if entry.cell.key not in known}
-        self.entries += new.values()
-        return len(new)
 
 
 def join(
@@ -70,17 +52,6 @@ def _join_backend(joined: Joined, selected: Sequence[Entry], text: str, change: 
     changed = [beside(entry, change.of(entry.cell), text) for entry in same or first.values()]
     if not joined.add(changed):
         raise UsageError(f"--against {text}: its cells are in the run already; name another side")
-
-
-def beside(entry: Entry, cell: Cell, text: str, commit: str = "") -> Entry:
-    """The entry of a cell of the side `text`, measured beside the selected `entry`."""
-    return replace(
-        entry,
-        cell=cell,
-        command=f"{entry.command} --against {shlex.quote(commit[:12] or text)}",
-        against=Against(text, entry.cell.id, entry.cell.key, commit),
-        then=None,
-    )
 
 
 def _join_commit(

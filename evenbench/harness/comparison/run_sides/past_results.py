@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evenbench.harness.comparison import recorded_runs, sides
+from evenbench.harness.comparison.run_sides.side_entries import Joined, beside
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
@@ -21,9 +22,6 @@ from evenbench.harness.environment import system_info
 from evenbench.harness.results import records
 from evenbench.harness.results.records import Record
 from evenbench.harness.statistics.estimates import process_values
-
-if TYPE_CHECKING:
-    from evenbench.harness.comparison.run_sides.joined import Joined
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,6 @@ def _of_release(cell: Cell, line: Record) -> Cell:
 
 def _add(joined: Joined, past: PastCell, text: str, chosen: Callable[[str, str], bool]) -> None:
     """Put the past times beside a cell of the run, or add the cell if the user selected it."""
-    from evenbench.harness.comparison.run_sides.joined import beside
-
     then = _then(past, text)
     for place, entry in enumerate(joined.entries):
         if entry.cell.key == past.cell.key:
