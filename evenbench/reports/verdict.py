@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evenbench.harness.statistics import group_verdicts
+from evenbench.harness.statistics import words
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
 from evenbench.reports import formatting
@@ -28,10 +28,10 @@ NOT_APART = "not told apart"
 """The only words for results that no corrected comparison distinguishes."""
 
 _TONES = {
-    group_verdicts.FASTER: FASTER,
-    group_verdicts.SLOWER: SLOWER,
-    group_verdicts.EQUIVALENT: EVEN,
-    group_verdicts.UNDECIDED: UNRESOLVED,
+    words.FASTER: FASTER,
+    words.SLOWER: SLOWER,
+    words.EQUIVALENT: EVEN,
+    words.INCONCLUSIVE: UNRESOLVED,
 }
 
 

@@ -23,17 +23,8 @@ from dataclasses import dataclass, field, replace
 from evenbench.harness.statistics.estimates import CONFIDENCE, Estimate, median
 from evenbench.harness.statistics.priors import MOST_FREEDOM, NO_PRIOR, Prior, fitted
 
-__all__ = [
-    "NO_PRIOR",
-    "Prior",
-    "Ratio",
-    "Sweeps",
-    "against_clock",
-    "level",
-    "prior_of",
-    "ratio",
-    "stalled",
-]
+__all__ = ["NO_PRIOR", "Prior", "Ratio", "Sweeps", "against_clock", "level", "of_values"]
+__all__ += ["prior_of", "ratio", "stalled"]
 
 Sweeps = Mapping[str, Mapping[int, float]]
 """Sweep → round → time of a block in ns (a lap's median, positive)."""
@@ -86,6 +77,8 @@ class Ratio:
     """Excluded sweep → "slower" or "faster", the side with a stalled process."""
     floor: float = CLOCK**2
     """The smallest admissible variance of a sweep's value: clock, and error of its median."""
+    values: tuple[float, ...] = ()
+    """The log ratio of each sweep in use."""
 
     def half_width(self, confidence: float = CONFIDENCE) -> float | None:
         """Half the interval's width in log ratio; None if unknown or beyond `WIDEST`."""
@@ -133,7 +126,8 @@ class Ratio:
         """The ratio with both sides exchanged."""
         sides = {"slower": "faster", "faster": "slower"}
         apart = {sweep: sides[side] for sweep, side in self.apart.items()}
-        return replace(self, log=-self.log, apart=apart)
+        values = tuple(-value for value in self.values)
+        return replace(self, log=-self.log, apart=apart, values=values)
 
 
 def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | None:
@@ -168,6 +162,11 @@ def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | No
     apart = apart if len(apart) <= _most_apart(values) else {}
     kept = [value for sweep, value in values.items() if sweep not in apart]
     return _summary(kept, errors, apart).moderated(prior)
+
+
+def of_values(logs: Sequence[float]) -> Ratio:
+    """The ratio of sweeps with these log ratios, all in use and without a prior."""
+    return _summary(logs, [], {}).moderated(NO_PRIOR)
 
 
 def against_clock(sweeps: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | None:
@@ -240,7 +239,7 @@ def _summary(values: Sequence[float], errors: Sequence[float], apart: Mapping[st
     if errors:
         within = median([error**2 for error in errors])
         floor = max(floor, within if _agrees(variance, len(values) - 1, within) else 0.0)
-    return Ratio(centre, variance, None, 0.0, len(values), apart, floor)
+    return Ratio(centre, variance, None, 0.0, len(values), apart, floor, tuple(values))
 
 
 def _agrees(variance: float | None, freedom: int, within: float) -> bool:
