@@ -339,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["EVENBENCH_BACKENDS"] = workloads.BACKENDS
     os.chdir(ROOT)
     fill(options.record, kinds(options.comparisons, options.trials), options.minutes)
-    lines = read(options.record)
+    lines = gate_tables.judged(read(options.record))
     if options.record == RECORD:
         gate_tables.write(lines)
     print(gate_tables.everything(lines))
