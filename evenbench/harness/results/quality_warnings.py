@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evenbench.harness.core import clock_tick, thresholds
+from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.sampling_records import BlockRecord
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.results import processes_apart
 from evenbench.harness.statistics import estimates, stationarity
+
+THOROUGH = PLANS["thorough"]
 
 NAMED = 3
 """The number of cells named in a warning about a run."""
@@ -67,7 +70,11 @@ def _stability(line: OutcomeRecord) -> Iterator[Warning]:
         if capped:
             yield Warning(
                 f"{boundary}: time ran out before the minimum of laps in {capped} {processes}",
-                _more(line, "laps this long have a level, but no percentiles"),
+                _larger(
+                    line,
+                    f"up to {THOROUGH.max_seconds:g} s of laps per process",
+                    "laps this long have a level, but no percentiles",
+                ),
             )
         if unstable:
             yield Warning(
@@ -80,9 +87,17 @@ def _plan(line: OutcomeRecord) -> str:
     return run["plan"] if run else ""
 
 
-def _more(line: OutcomeRecord, otherwise: str) -> str:
-    """The advice to measure more, or `otherwise` after the largest plan."""
-    return otherwise if _plan(line) == "thorough" else "use --plan thorough"
+def _larger(line: OutcomeRecord, gain: str, otherwise: str) -> str:
+    """The advice to use the largest plan for its `gain`, or `otherwise` after that plan."""
+    return otherwise if _plan(line) == THOROUGH.name else f"use --plan {THOROUGH.name}: {gain}"
+
+
+def _more_processes(line: OutcomeRecord, otherwise: str) -> str:
+    """The advice to take more processes, or `otherwise` after the largest plan."""
+    if len(line["process_seconds"]) >= PRECISE_PROCESSES or _plan(line) == THOROUGH.name:
+        return _larger(line, f"up to {THOROUGH.process_limit} processes", otherwise)
+    half_width = PLANS["default"].half_width
+    return f"use --half-width {half_width:.0%}: up to {PRECISE_PROCESSES} processes"
 
 
 def _steadier(line: OutcomeRecord) -> str:
@@ -184,7 +199,8 @@ def _processes(line: OutcomeRecord) -> Iterator[Warning]:
     if line["outcome"] == "ok" and len(line["process_seconds"]) < 2:
         yield Warning(
             "one process only, so there is no interval",
-            "use --plan default or thorough, and a larger --budget if one was set",
+            f"use --plan default: {PLANS['default'].processes} processes or more, "
+            "with a larger --budget if one was set",
         )
 
 
@@ -193,7 +209,7 @@ def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
     if cold:
         yield Warning(
             f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
-            _more(line, _steadier(line)),
+            _larger(line, f"up to {THOROUGH.warmup_max_seconds:g} s of warm-up", _steadier(line)),
         )
 
 
@@ -204,7 +220,9 @@ def apart(line: OutcomeRecord) -> Iterator[Warning]:
             processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
             processes_apart.STOLEN: "measure on a dedicated host",
             processes_apart.CONTENDED: "stop other work on this machine",
-            processes_apart.UNEXPLAINED: _more(line, "levels and ratios leave the process out"),
+            processes_apart.UNEXPLAINED: _more_processes(
+                line, "levels and ratios leave the process out"
+            ),
         }
         yield Warning(
             f"{process.name} stands apart, compute took {process.distance}: {process.why}",
@@ -259,7 +277,7 @@ def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
     if between:
         yield Warning(
             f"two modes: processes lie at two levels in {_named(between)}",
-            _more(
+            _more_processes(
                 between[0],
                 "memory layout differs between processes, and the interval includes that spread",
             ),

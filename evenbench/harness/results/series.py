@@ -14,7 +14,9 @@ from evenbench.harness.core.environment_records import EnvironmentRecord
 from evenbench.harness.core.record_types import CellRecord, OutcomeRecord
 from evenbench.harness.core.serialization import digest
 from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.statistics.estimates import Estimate, level, process_values
+from evenbench.harness.results import interleaving
+from evenbench.harness.statistics import ratios
+from evenbench.harness.statistics.estimates import Estimate, level
 
 LATENCY, ERROR, MEMORY, ARTIFACT = "latency", "error", "memory", "artifact"
 METRICS = (LATENCY, ERROR, MEMORY, ARTIFACT)
@@ -200,9 +202,8 @@ def values(record: OutcomeRecord) -> dict[str, Estimate]:
     """
     levels: dict[str, Estimate | None] = {}
     if record["outcome"] == "ok":
-        samples, memory = record.get("samples_ns"), record.get("memory")
-        artifact = record.get("artifact")
-        levels[LATENCY] = _level(process_values((samples.get(COMPUTE) if samples else None) or []))
+        memory, artifact = record.get("memory"), record.get("artifact")
+        levels[LATENCY] = ratios.level(interleaving.sweeps_of(record, COMPUTE))
         levels[MEMORY] = _level((memory.get("peak_rss_bytes") if memory else None) or [])
         levels[ARTIFACT] = _level([(artifact.get("bytes") if artifact else 0) or 0])
     if record["outcome"] in ("ok", "mismatch"):

@@ -24,7 +24,7 @@ from evenbench.harness.statistics.estimates import CONFIDENCE, Estimate, median
 from evenbench.harness.statistics.priors import MOST_FREEDOM, NO_PRIOR, Prior, fitted
 
 __all__ = ["NO_PRIOR", "Prior", "Ratio", "Sweeps", "against_clock", "level", "of_values"]
-__all__ += ["prior_of", "ratio", "stalled"]
+__all__ += ["prior_of", "process_level", "ratio", "stalled"]
 
 Sweeps = Mapping[str, Mapping[int, float]]
 """Sweep → round → time of a block in ns (a lap's median, positive)."""
@@ -196,6 +196,14 @@ def level(
     """
     summary = against_clock(sweeps, prior)
     return None if summary is None else summary.estimate(confidence)
+
+
+def process_level(values: Sequence[float]) -> Estimate:
+    """The level of one positive value per process; raises ValueError without a value."""
+    known = level({str(number): {0: value} for number, value in enumerate(values)})
+    if known is None:
+        raise ValueError("level of no values; expected one or more")
+    return known
 
 
 def stalled(sweeps: Sweeps) -> Mapping[str, float]:

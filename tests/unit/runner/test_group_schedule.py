@@ -169,6 +169,23 @@ def test_the_resolution_names_the_widest_ratio_and_what_would_resolve_it() -> No
 
 
 @pytest.mark.parametrize(
+    ("sweeps", "budget", "flags"),
+    [
+        (8, 60.0, "--budget 3m"),
+        (12, math.inf, "--half-width 3%"),
+        (12, 60.0, "--half-width 3% --budget 3m"),
+        (30, math.inf, "--plan thorough --half-width 3%"),
+        (31, math.inf, "a quieter machine"),
+    ],
+)
+def test_the_remedy_names_flags_that_allow_the_missing_sweeps(
+    sweeps: int, budget: float, flags: str
+) -> None:
+    due = schedule([part(BASELINE, 1.0)], chosen=replace(PRECISE, budget_seconds=budget))
+    assert standing._flags(due, sweeps, 100.0) == flags
+
+
+@pytest.mark.parametrize(
     ("half", "text"), [(0.01, "±1 %"), (0.0296, "±3 %"), (math.inf, "unknown")]
 )
 def test_half_widths_are_percentages(half: float, text: str) -> None:
