@@ -82,13 +82,15 @@ def heading(lines: Lines) -> str:
     """When, where, with which versions, and how many comparisons; of a record that is not whole,
     how many it lacks.
     """
-    from tests.performance import bench_gate
+    from tests.performance import bench_gate, bench_record
 
     dates = sorted({line["date"] for line in lines})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = dict.fromkeys(line["machine"] for line in lines)
     lacking = sum(
-        bench_gate.left(lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)).values()
+        bench_record.left(
+            lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)
+        ).values()
     )
     count = f"{len(lines)} comparisons" + (
         f"; {lacking} more are to come, so that rates are still rough" if lacking else ""

@@ -15,7 +15,14 @@ import pytest
 from evenbench.harness.core import registry
 from evenbench.harness.core.types import COMPUTE, to_json
 from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, INCONCLUSIVE, SLOWER
-from tests.performance import bench_gate, bench_groups, group_records, group_tables, workloads
+from tests.performance import (
+    bench_gate,
+    bench_groups,
+    bench_record,
+    group_records,
+    group_tables,
+    workloads,
+)
 from tests.performance.bench_groups import WORKLOADS, Kind
 from tests.performance.group_records import Pair
 
@@ -177,7 +184,7 @@ def test_a_record_says_how_much_is_to_come(tmp_path: Path) -> None:
     every = sum(kind.wanted for kind in wanted)
     assert f"1 groups of 4 cells; {every - 1} more are to come" in group_tables.heading([line()])
     assert group_tables.everything([]) == group_tables.NONE
-    assert bench_gate.read(tmp_path / "none.jsonl") == []
+    assert bench_record.read(tmp_path / "none.jsonl") == []
 
 
 def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
@@ -193,7 +200,7 @@ def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_record() -> None:
-    page = group_tables.page(bench_gate.read(bench_groups.RECORD))
+    page = group_tables.page(bench_record.read(bench_groups.RECORD))
     assert group_tables.PAGE.read_text(encoding="utf-8") == page, (
         "docs/statistics.md does not show the record: run `make aa-run`"
     )
