@@ -49,7 +49,7 @@ def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
     return ordered[..., int(rank) - 1], ordered[..., -int(rank)]
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+def t_quantile(probability: float, freedom: float) -> float:
     """The quantile of Student's t; infinite without degrees of freedom."""
     from scipy.special import stdtrit
 

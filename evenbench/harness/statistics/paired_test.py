@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 FEWEST_PAIRS = 8
 """With fewer pairs the exact 99 % sign interval is infinite, and no alarm is possible."""
 
+LARGEST = 50.0
+"""The largest log ratio in a judgement: JSON has no infinity."""
+
 SIGN_WIDTH = 3
 """The largest half-width of the sign interval at a stop, in multiples of the precision."""
 
@@ -102,9 +105,9 @@ class Bounds:
 
     @classmethod
     def of_ratio(cls, ratio: Ratio, rule: Rule) -> Bounds:
-        """The bounds of a session."""
-        half = ratio.half_width(rule.confidence)
-        half = math.inf if half is None else half
+        """The bounds of a session, however wide; infinite without an error."""
+        quantile = t_quantile(0.5 + rule.confidence / 2, ratio.freedom)
+        half = math.inf if ratio.error is None else quantile * ratio.error
         centre = np.asarray(ratio.log)
         sign = sign_interval(np.asarray(ratio.values), rule.confidence)
         return cls(centre - half, centre + half, *sign)
@@ -186,7 +189,7 @@ def judge(ratio: Ratio, rule: Rule) -> Judgement:
     bounds = Bounds.of_ratio(ratio, rule)
     verdict: Word = bounds.words(rule).item()
     low, high, sign_low, sign_high = (
-        float(np.exp(bound))
+        float(np.exp(np.clip(bound, -LARGEST, LARGEST)))
         for bound in (bounds.low, bounds.high, bounds.sign_low, bounds.sign_high)
     )
     return Judgement(

@@ -207,6 +207,16 @@ def test_an_inconclusive_session_says_how_many_pairs_would_decide_it() -> None:
     assert more.verdict == "slower"
 
 
+def test_a_judgement_is_finite_however_wild_the_pairs() -> None:
+    """A busy machine makes intervals of more than a factor of ten; a file has no infinity."""
+    wild = judge([4.0, -4.0, 5.0, -5.0, 3.0, -3.0, 60.0, -60.0])
+    assert wild.verdict == "inconclusive"
+    numbers = (wild.ratio, wild.low, wild.high, wild.sign_low, wild.sign_high, wild.p)
+    assert all(map(math.isfinite, numbers))
+    few = judge([0.0] * 8)
+    assert math.isfinite(few.sign_high)
+
+
 def test_identical_pairs_need_no_spread() -> None:
     assert judge([0.0] * 8).verdict == "equivalent"
     same = judge([math.log(1.1)] * 8)
