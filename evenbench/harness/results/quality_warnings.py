@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evenbench.harness.core import clock_tick, thresholds
-from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
+from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.sampling_records import BlockRecord
 from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.results import processes_apart
+from evenbench.harness.results import advice, processes_apart
 from evenbench.harness.statistics import estimates, stationarity
-
-THOROUGH = PLANS["thorough"]
 
 NAMED = 3
 """The number of cells named in a warning about a run."""
@@ -70,47 +68,16 @@ def _stability(line: OutcomeRecord) -> Iterator[Warning]:
         if capped:
             yield Warning(
                 f"{boundary}: time ran out before the minimum of laps in {capped} {processes}",
-                _larger(
+                advice.larger(
                     line,
-                    f"up to {THOROUGH.max_seconds:g} s of laps per process",
+                    f"up to {advice.THOROUGH.max_seconds:g} s of laps per process",
                     "laps this long have a level, but no percentiles",
                 ),
             )
         if unstable:
             yield Warning(
-                f"{boundary}: laps never settled in {unstable} {processes}", _steadier(line)
+                f"{boundary}: laps never settled in {unstable} {processes}", advice.steadier(line)
             )
-
-
-def _plan(line: OutcomeRecord) -> str:
-    run = line.get("run")
-    return run["plan"] if run else ""
-
-
-def _larger(line: OutcomeRecord, gain: str, otherwise: str) -> str:
-    """The advice to use the largest plan for its `gain`, or `otherwise` after that plan."""
-    return otherwise if _plan(line) == THOROUGH.name else f"use --plan {THOROUGH.name}: {gain}"
-
-
-def _more_processes(line: OutcomeRecord, otherwise: str) -> str:
-    """The advice to take more processes, or `otherwise` after the largest plan."""
-    if len(line["process_seconds"]) >= PRECISE_PROCESSES or _plan(line) == THOROUGH.name:
-        return _larger(line, f"up to {THOROUGH.process_limit} processes", otherwise)
-    half_width = PLANS["default"].half_width
-    return f"use --half-width {half_width:.0%}: up to {PRECISE_PROCESSES} processes"
-
-
-def _steadier(line: OutcomeRecord) -> str:
-    """Advice for steady clocks, unless the kernel reports that the remedy is in use."""
-    cell, environment = line.get("cell"), line.get("environment")
-    if cell and cell.get("device", "").startswith("cuda"):
-        return "lock the GPU's clocks to a speed without throttling (nvidia-smi -lgc)"
-    if environment and environment.get("governor") not in (None, "", "performance"):
-        governor = environment["governor"]
-        return f"the governor is {governor}: sudo cpupower frequency-set -g performance"
-    if environment and environment.get("turbo_off") == "0":
-        return "turbo is on: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
-    return "run `evenbench doctor` for a quieter machine"
 
 
 def _threads(line: OutcomeRecord) -> Iterator[Warning]:
@@ -209,24 +176,28 @@ def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
     if cold:
         yield Warning(
             f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
-            _larger(line, f"up to {THOROUGH.warmup_max_seconds:g} s of warm-up", _steadier(line)),
+            advice.larger(
+                line,
+                f"up to {advice.THOROUGH.warmup_max_seconds:g} s of warm-up",
+                advice.steadier(line),
+            ),
         )
 
 
 def apart(line: OutcomeRecord) -> Iterator[Warning]:
     """A warning for each process far from the other processes of the cell, with the reason."""
     for process in processes_apart.of_line(line):
-        advice = {
+        remedies = {
             processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
             processes_apart.STOLEN: "measure on a dedicated host",
             processes_apart.CONTENDED: "stop other work on this machine",
-            processes_apart.UNEXPLAINED: _more_processes(
+            processes_apart.UNEXPLAINED: advice.more_processes(
                 line, "levels and ratios leave the process out"
             ),
         }
         yield Warning(
             f"{process.name} stands apart, compute took {process.distance}: {process.why}",
-            advice[next(iter(process.causes))],
+            remedies[next(iter(process.causes))],
         )
 
 
@@ -255,7 +226,7 @@ def _drift(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
             f"drift: from the first of {drift.sweeps} sweeps to the last the cells became "
             f"{abs(drift.change):.0%} {slower}",
             "speed-ups are formed within rounds and stay valid, levels do not; "
-            + _steadier(timed[0]),
+            + advice.steadier(timed[0]),
         )
 
 
@@ -272,12 +243,12 @@ def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
     if within:
         yield Warning(
             f"two modes: compute laps lie at two levels in {_named(within)}",
-            f"something switches during the run; {_steadier(within[0])}",
+            f"something switches during the run; {advice.steadier(within[0])}",
         )
     if between:
         yield Warning(
             f"two modes: processes lie at two levels in {_named(between)}",
-            _more_processes(
+            advice.more_processes(
                 between[0],
                 "memory layout differs between processes, and the interval includes that spread",
             ),
