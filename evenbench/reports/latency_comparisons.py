@@ -13,6 +13,7 @@ from functools import cached_property
 from evenbench.harness.core.types import HOST_TO_HOST
 from evenbench.harness.statistics.group_verdicts import DIFFERENCE_ERROR
 from evenbench.harness.statistics.ratios import Ratio
+from evenbench.harness.statistics.words import holm
 from evenbench.reports.result_groups import Result
 
 Pair = tuple[int, int]
@@ -34,8 +35,6 @@ class LatencyComparisons:
 
     @cached_property
     def _different(self) -> set[Pair]:
-        from evenbench.harness.statistics.paired_test import holm  # imports numpy
-
         known = {pair: ratio for pair, ratio in self._ratios.items() if ratio and ratio.sweeps > 1}
         p_values = [ratio.p_value() for ratio in known.values()]
         rejected = holm(p_values, DIFFERENCE_ERROR)

@@ -20,7 +20,7 @@ from evenbench.harness.core.pipeline_terms import (
 )
 from evenbench.harness.statistics import estimates
 from evenbench.harness.statistics.estimates import Estimate
-from evenbench.harness.statistics.group_verdicts import FASTER
+from evenbench.harness.statistics.words import FASTER
 from evenbench.reports import run_verdicts
 
 Line = Mapping[str, Any]

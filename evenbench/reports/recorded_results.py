@@ -65,14 +65,11 @@ class Result:
 
     @cached_property
     def name(self) -> str:
-        """The backend with its options, unique within a group."""
-        options = self.cell.get("options") or {}
-        return " ".join(
-            [
-                str(self.cell.get("backend", "")),
-                *(f"{key}={value}" for key, value in options.items()),
-            ]
-        )
+        """The backend with its options and side, unique within a group: `ort at main:1a2b3c4d`."""
+        cell = self.cell
+        options = [f"{key}={value}" for key, value in (cell.get("options") or {}).items()]
+        side = [f"at {cell['side']}"] if cell.get("side") else []
+        return " ".join([str(cell.get("backend", "")), *options, *side])
 
     @cached_property
     def outcome(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from evenbench.harness.core import registry
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
 from evenbench.reports import group_order, machine_state
@@ -28,7 +29,7 @@ __all__ = [
     "results",
 ]
 
-BASELINE = "torch-eager"
+BASELINE = registry.baseline()
 """The backend under every speed-up."""
 
 
@@ -56,7 +57,7 @@ class Group:
 
     @cached_property
     def baseline(self) -> Result | None:
-        """The correct torch eager result with the fewest options; None without one.
+        """The correct torch eager result with the fewest options, of the working folder's code.
 
         Arithmetic emulated in another precision is no baseline.
         """
@@ -65,7 +66,7 @@ class Group:
             for result in self.ranked
             if result.cell.get("backend") == BASELINE and not result.is_emulated
         ]
-        return min(eager, key=lambda result: len(result.cell.get("options") or {}), default=None)
+        return min(eager, key=lambda result: len(result.name.split()), default=None)
 
     @cached_property
     def asks_baseline(self) -> bool:

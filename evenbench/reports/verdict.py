@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evenbench.harness.statistics import group_verdicts
+from evenbench.harness.statistics import words
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
 from evenbench.reports import formatting, input_shapes, machine_state
@@ -28,10 +28,10 @@ NOT_APART = "not told apart"
 """The only words for results that no corrected comparison distinguishes."""
 
 _TONES = {
-    group_verdicts.FASTER: FASTER,
-    group_verdicts.SLOWER: SLOWER,
-    group_verdicts.EQUIVALENT: EVEN,
-    group_verdicts.UNDECIDED: UNRESOLVED,
+    words.FASTER: FASTER,
+    words.SLOWER: SLOWER,
+    words.EQUIVALENT: EVEN,
+    words.INCONCLUSIVE: UNRESOLVED,
 }
 
 
@@ -138,7 +138,7 @@ def stand(group: Group, result: Result) -> str:
     if result is reference:
         return "the baseline" if group.asks_baseline else "the fastest here"
     name = BASELINE if group.asks_baseline else reference.name
-    return _relation(group, result, reference, name)
+    return relation(group, result, reference, name)
 
 
 def no_baseline(group: Group) -> str:
@@ -154,8 +154,8 @@ def no_baseline(group: Group) -> str:
     )
 
 
-def _relation(group: Group, result: Result, other: Result, name: str) -> str:
-    """The corrected comparison of a result with another one as text."""
+def relation(group: Group, result: Result, other: Result, name: str) -> str:
+    """Return the corrected comparison of a result with another one, called `name`, as text."""
     estimate = ratio(other, result)
     busy = machine_state.withheld(other, result, estimate)
     if busy:

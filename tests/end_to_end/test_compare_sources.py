@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -145,6 +146,41 @@ def test_a_change_is_seen_wherever_it_lies(
         assert sides[name]["artifact_sha256"] != base["artifact_sha256"], name
         assert sides[name]["artifact_bytes"] > 2.9 * base["artifact_bytes"], name
         assert own.items() <= sides[name]["origins"].items()
+
+
+@pytest.mark.slow
+def test_a_run_measures_the_code_of_a_commit_beside_its_own(project: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(HERE), str(project / "src")])}
+    more = {"EVENBENCH_BACKENDS": mynet_runtime.BACKENDS, **path}
+    words = ("run", "benchmarks", "--plan", "quick", "--against", "helper", "--json")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "evenbench.harness.cli",
+            *words,
+            "--results",
+            str(tmp_path / "results"),
+        ],
+        cwd=project,
+        env={**variables(tmp_path), **more},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    here, there = json.loads(done.stdout)["outcomes"]
+    assert there["cell"]["side"].startswith("helper:")
+    assert there["against"]["key"] == here["cell"]["key"]
+    assert there["against"]["origins"]["mynet.helper"] == f"{PACKAGE}/helper.py"
+    assert there["artifact_sha256"] != here["artifact_sha256"], "the code here was measured"
+    medians = [statistics.median(line["samples_ns"]["compute"][0]) for line in (here, there)]
+    assert medians[1] > 1.5 * medians[0], "three times the layers"
+    trees = subprocess.run(
+        ["git", "worktree", "list"], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert len(trees.stdout.splitlines()) == 1, "the commit is still checked out"
 
 
 @pytest.mark.nightly

@@ -11,18 +11,13 @@ writes the tables of docs/statistics.md and of the README from that file.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import math
 import os
 import platform
-import random
 import subprocess
 import sys
 import time
-import traceback
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +27,12 @@ from evenbench.harness.comparison.session import PairedSession
 from evenbench.harness.comparison.side_process import Side
 from evenbench.harness.comparison.side_worker import Change
 from evenbench.harness.comparison.verdicts import LATENCY, Pairing
-from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.core.types import to_json
 from evenbench.harness.environment import cpu, system_info
 from evenbench.harness.statistics import paired_test
 from evenbench.harness.statistics.estimates import median
-from tests.performance import workloads
+from tests.performance import bench_record, workloads
 from tests.performance.rules import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -187,14 +180,6 @@ def kinds(comparisons: int, trials: int) -> list[Kind]:
     ]
 
 
-def left(
-    lines: Sequence[Mapping[str, Any]], wanted: Sequence[Kind]
-) -> dict[tuple[str, str, float], int]:
-    """How many comparisons of each kind the record still lacks."""
-    taken = Counter((line["workload"], line["condition"], line["effect"]) for line in lines)
-    return {kind.key: max(0, kind.wanted - taken[kind.key]) for kind in wanted}
-
-
 def head_of(kind: Kind) -> str:
     """The backend of the head: the base's own for A/A."""
     return kind.workload.more[kind.effect] if kind.effect else kind.workload.base
@@ -275,42 +260,20 @@ def facts() -> dict[str, Any]:
     }
 
 
-def read(file: Path) -> list[dict[str, Any]]:
-    """The record so far."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
-    """Take comparisons until there are as many of each kind as wanted, or the time is over: the
-    kind that lags most is next.
-    """
-    bench, begin, lot = Bench(), time.monotonic(), random.Random()
-    lacking = left(read(record), wanted)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    while time.monotonic() - begin < 60 * minutes:
-        lagging = [kind for kind in wanted if lacking[kind.key]]
-        if not lagging:
-            return
-        kind = max(lagging, key=lambda each: (lacking[each.key] / each.wanted, lot.random()))
-        line = bench.take(kind, lot.randrange(1 << 30))
-        with record.open("a") as out:
-            out.write(json.dumps(to_json(line)) + "\n")
-        lacking[kind.key] -= 1
-        print(
-            f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: "
-            f"{line['verdicts'][LATENCY]} ({line['ratio']:.3f}, {len(line['log_ratios'])} pairs, "
-            f"{line['seconds']:.0f} s); {sum(lacking.values())} to go",
-            flush=True,
-        )
+def progress(line: Mapping[str, Any]) -> str:
+    """A comparison as text."""
+    return (
+        f"{line['workload']}, {line['condition']}, {line['effect']:+.0%}: "
+        f"{line['verdicts'][LATENCY]} ({line['ratio']:.3f}, {len(line['log_ratios'])} pairs, "
+        f"{line['seconds']:.0f} s)"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     from tests.performance import gate_tables
 
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.performance.bench_gate", description=__doc__
-    )
+    parser = bench_record.parser("tests.performance.bench_gate", __doc__, RECORD)
     parser.add_argument(
         "--comparisons",
         type=int,
@@ -323,23 +286,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=TRIALS,
         help="of a slowdown that must be found (%(default)s); of others half",
     )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=math.inf,
-        help="stop after so many; the same command goes on",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        default=RECORD,
-        help="where comparisons are appended (docs/data/gate.jsonl)",
-    )
     options = parser.parse_args(arguments)
     os.environ["EVENBENCH_BACKENDS"] = workloads.BACKENDS
     os.chdir(ROOT)
-    fill(options.record, kinds(options.comparisons, options.trials), options.minutes)
-    lines = read(options.record)
+    wanted = kinds(options.comparisons, options.trials)
+    bench_record.fill(options.record, wanted, options.minutes, Bench().take, progress)
+    lines = gate_tables.judged(bench_record.read(options.record))
     if options.record == RECORD:
         gate_tables.write(lines)
     print(gate_tables.everything(lines))
@@ -347,11 +299,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UsageError as error:
-        print(f"make aa: error: {error}", file=sys.stderr)
-        sys.exit(exit_codes.USAGE)
-    except Exception:  # Python's own 1 would be taken for an alarm
-        traceback.print_exc()
-        sys.exit(exit_codes.INTERNAL)
+    bench_record.run("make aa", main)

@@ -11,29 +11,23 @@ goes on where it was stopped, and writes the tables of docs/statistics.md from t
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
-import random
-import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import exit_codes
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.core.types import Cell, to_json
+from evenbench.harness.core.types import Cell
 from evenbench.harness.runner.schedule import Run
-from tests.performance import group_records, workloads
-from tests.performance.bench_gate import CONDITIONS, ROOT, condition, facts, read
+from tests.performance import bench_record, group_records, workloads
+from tests.performance.bench_gate import CONDITIONS, ROOT, condition, facts
 
 RECORD = ROOT / "docs" / "data" / "groups.jsonl"
 PLAN = replace(PLANS["default"], most_rounds=12, most_processes=6, peak_seconds=0.0)
@@ -103,14 +97,6 @@ def kinds(groups: int, trials: int) -> list[Kind]:
     ]
 
 
-def left(
-    lines: Sequence[Mapping[str, Any]], wanted: Sequence[Kind]
-) -> dict[tuple[str, str, float], int]:
-    """How many groups of each kind the record still lacks."""
-    taken = Counter((line["workload"], line["condition"], line["effect"]) for line in lines)
-    return {kind.key: max(0, kind.wanted - taken[kind.key]) for kind in wanted}
-
-
 def cell_of(backend: str) -> Cell:
     """The cell of a registered name."""
     return Cell(workloads.DIGITS, backend, threads=1, default_threads=False)
@@ -149,25 +135,6 @@ def line_of(
     return {**line, "said": group_records.said(line)}
 
 
-def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
-    """Take groups until there are as many of each kind as wanted, or the time is over: the kind
-    that lags most is next.
-    """
-    begin, lot = time.monotonic(), random.Random()
-    lacking = left(read(record), wanted)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    while time.monotonic() - begin < 60 * minutes:
-        lagging = [kind for kind in wanted if lacking[kind.key]]
-        if not lagging:
-            return
-        kind = max(lagging, key=lambda each: (lacking[each.key] / each.wanted, lot.random()))
-        line = take(kind, lot.randrange(1 << 30))
-        with record.open("a") as out:
-            out.write(json.dumps(to_json(line), separators=(",", ":")) + "\n")
-        lacking[kind.key] -= 1
-        print(f"{progress(line)}; {sum(lacking.values())} to go", flush=True)
-
-
 def progress(line: Mapping[str, Any]) -> str:
     """A measured group as text."""
     pairs = group_records.present([line])[0]
@@ -185,9 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     from tests.performance import group_tables
 
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.performance.bench_groups", description=__doc__
-    )
+    parser = bench_record.parser("tests.performance.bench_groups", __doc__, RECORD)
     parser.add_argument(
         "--groups",
         type=int,
@@ -200,23 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=TRIALS,
         help="groups with more work, per workload, condition and amount of work (%(default)s)",
     )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=math.inf,
-        help="stop after so many; the same command goes on",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        default=RECORD,
-        help="where groups are appended (docs/data/groups.jsonl)",
-    )
     options = parser.parse_args(arguments)
     os.environ["EVENBENCH_BACKENDS"] = workloads.GROUP_BACKENDS
     os.chdir(ROOT)
-    fill(options.record, kinds(options.groups, options.trials), options.minutes)
-    lines = read(options.record)
+    wanted = kinds(options.groups, options.trials)
+    bench_record.fill(options.record, wanted, options.minutes, take, progress)
+    lines = bench_record.read(options.record)
     if options.record.resolve() == RECORD:
         group_tables.write(lines)
     print(group_tables.everything(lines))
@@ -224,11 +178,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UsageError as error:
-        print(f"make aa-run: error: {error}", file=sys.stderr)
-        sys.exit(exit_codes.USAGE)
-    except Exception:  # Python's own 1 would be taken for an alarm
-        traceback.print_exc()
-        sys.exit(exit_codes.INTERNAL)
+    bench_record.run("make aa-run", main)

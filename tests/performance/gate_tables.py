@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.comparison.verdicts import LATENCY
+from evenbench.harness.statistics import paired_test
 from evenbench.harness.statistics.estimates import median
+from evenbench.harness.statistics.ratios import of_values
+from evenbench.harness.statistics.words import DIFFERENCES as CHANGED
 from tests.performance.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- figures: make aa -->\n", "<!-- end of figures -->"
-CHANGED = ("slower", "faster")
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -23,6 +25,30 @@ def upper_limit(found: int, of: int) -> float:
     from scipy import stats
 
     return float(stats.binomtest(found, of, alternative="less").proportion_ci(0.95, "exact").high)
+
+
+def judged(lines: Lines) -> list[Mapping[str, Any]]:
+    """The lines with the latency judged by the present rule on the recorded pairs."""
+    return [
+        {**line, "verdicts": {**line["verdicts"], LATENCY: latency_verdict(line)}} for line in lines
+    ]
+
+
+def latency_verdict(line: Mapping[str, Any]) -> str:
+    """The verdict on the pairs of a line, confirmed by those measured again, if any.
+
+    Pairs with a stalled process stay in, since the record has the ratio of each pair alone.
+    """
+    rule = paired_test.Rule()
+    screen, again = (
+        paired_test.judge(of_values(line[name]), rule) if line[name] else None
+        for name in ("log_ratios", "confirmation")
+    )
+    assert screen is not None
+    if screen.verdict not in CHANGED:
+        return screen.verdict
+    confirmed = again is not None and again.verdict == screen.verdict
+    return screen.verdict if confirmed else "inconclusive"
 
 
 def null(lines: Lines) -> list[Mapping[str, Any]]:
@@ -56,13 +82,15 @@ def heading(lines: Lines) -> str:
     """When, where, with which versions, and how many comparisons; of a record that is not whole,
     how many it lacks.
     """
-    from tests.performance import bench_gate
+    from tests.performance import bench_gate, bench_record
 
     dates = sorted({line["date"] for line in lines})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = dict.fromkeys(line["machine"] for line in lines)
     lacking = sum(
-        bench_gate.left(lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)).values()
+        bench_record.left(
+            lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)
+        ).values()
     )
     count = f"{len(lines)} comparisons" + (
         f"; {lacking} more are to come, so that rates are still rough" if lacking else ""

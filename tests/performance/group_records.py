@@ -16,7 +16,13 @@ from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.results.interleaving import sweeps_of
 from evenbench.harness.results.records import Record
 from evenbench.harness.statistics import estimates
-from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
+from evenbench.harness.statistics.group_verdicts import (
+    EQUIVALENT,
+    FASTER,
+    INCONCLUSIVE,
+    SLOWER,
+    judge,
+)
 from evenbench.harness.statistics.ratios import Sweeps
 
 UNIT = 1e-5
@@ -149,10 +155,10 @@ def former(line: Record) -> list[Pair]:
         ]
         if not logs:
             truth = truth_of(line, first, second)
-            pairs.append(Pair(first, second, truth, math.nan, math.inf, UNDECIDED))
+            pairs.append(Pair(first, second, truth, math.nan, math.inf, INCONCLUSIVE))
             continue
         estimate = estimates.level([math.exp(log) for log in logs])
-        log, half, word = math.log(estimate.value), math.inf, UNDECIDED
+        log, half, word = math.log(estimate.value), math.inf, INCONCLUSIVE
         if estimate.low is not None and estimate.high is not None:
             half = math.log(estimate.high) - log
             if not estimate.overlaps(1.0):

@@ -59,13 +59,13 @@ def heading(lines: Lines) -> str:
     """When, where, with which versions, and how many groups; of an incomplete record, how many it
     lacks.
     """
-    from tests.performance import bench_groups
+    from tests.performance import bench_groups, bench_record
 
     dates = sorted({line["date"] for line in lines})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = dict.fromkeys(line["machine"] for line in lines)
     wanted = bench_groups.kinds(bench_groups.GROUPS, bench_groups.TRIALS)
-    lacking = sum(bench_groups.left(lines, wanted).values())
+    lacking = sum(bench_record.left(lines, wanted).values())
     count = f"{len(lines)} groups of {len(lines[0]['blocks'])} cells" + (
         f"; {lacking} more are to come, so that rates are still rough" if lacking else ""
     )

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evenbench.harness.statistics.estimates import Estimate, level, median, quantile
-from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
+from evenbench.harness.statistics.group_verdicts import (
+    EQUIVALENT,
+    FASTER,
+    INCONCLUSIVE,
+    SLOWER,
+    judge,
+)
 from tests.unit.statistics.simulated_groups import Group, Noise, first_sweeps, simulated
 
 PRECISION = math.log1p(0.03)
@@ -138,7 +144,7 @@ def _former(tally: Tally, run: dict[str, Group], levels: dict[str, Sequence[floa
             pairs = zip(medians[first], medians[second], strict=True)
             estimate = level([before / after for before, after in pairs])
             tally.add(estimate, truth)
-            word = UNDECIDED
+            word = INCONCLUSIVE
             if not estimate.overlaps(1.0):
                 word = FASTER if estimate.value > 1 else SLOWER
             tally.words[word] = tally.words.get(word, 0) + 1

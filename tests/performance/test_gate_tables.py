@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.performance import bench_gate, gate_tables, rules
+from tests.performance import bench_gate, bench_record, gate_tables, rules
 
 
 def line(effect: float = 0.0, verdict: str = "equivalent", **verdicts: str) -> dict[str, Any]:
@@ -108,7 +108,8 @@ def test_a_record_that_is_not_whole_says_how_much_is_to_come() -> None:
 
 
 def test_the_pages_show_the_record() -> None:
-    for file, text in gate_tables.pages(bench_gate.read(bench_gate.RECORD)).items():
+    lines = gate_tables.judged(bench_record.read(bench_gate.RECORD))
+    for file, text in gate_tables.pages(lines).items():
         assert file.read_text(encoding="utf-8") == text, (
             f"{file.name} does not show the record: run `make aa`"
         )

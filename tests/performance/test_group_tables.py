@@ -14,8 +14,15 @@ import pytest
 
 from evenbench.harness.core import registry
 from evenbench.harness.core.types import COMPUTE, to_json
-from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED
-from tests.performance import bench_gate, bench_groups, group_records, group_tables, workloads
+from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, INCONCLUSIVE, SLOWER
+from tests.performance import (
+    bench_gate,
+    bench_groups,
+    bench_record,
+    group_records,
+    group_tables,
+    workloads,
+)
 from tests.performance.bench_groups import WORKLOADS, Kind
 from tests.performance.group_records import Pair
 
@@ -56,7 +63,7 @@ def pair(word: str, truth: float = 0.0, within: float | None = None) -> Pair:
     [
         (FASTER, 0.0, None, True, False),
         (SLOWER, 0.0, None, True, False),
-        (UNDECIDED, 0.0, None, False, False),
+        (INCONCLUSIVE, 0.0, None, False, False),
         (EQUIVALENT, 0.0, 0.01, False, False),
         (FASTER, 0.05, None, False, True),
         (SLOWER, 0.05, None, True, False),
@@ -73,9 +80,9 @@ def test_a_word_is_false_against_the_truth(
 
 
 def test_an_interval_covers_the_truth_within_its_half_width() -> None:
-    assert pair(UNDECIDED).is_covered
-    assert not pair(UNDECIDED, truth=0.04).is_covered
-    assert not Pair("a", "b", 0.0, 0.0, math.inf, UNDECIDED).is_covered
+    assert pair(INCONCLUSIVE).is_covered
+    assert not pair(INCONCLUSIVE, truth=0.04).is_covered
+    assert not Pair("a", "b", 0.0, 0.0, math.inf, INCONCLUSIVE).is_covered
 
 
 def test_blocks_and_process_medians_are_kept_to_a_thousandth_of_a_percent() -> None:
@@ -122,7 +129,7 @@ def test_a_cell_without_a_sweep_in_common_has_no_word() -> None:
     record["medians"][first] = {"9": 0}
     record["blocks"][first] = {"9": [0, 0]}
     words = [pair.word for pair in group_records.former(record) if first in (pair.first,)]
-    assert words == [UNDECIDED] * 3
+    assert words == [INCONCLUSIVE] * 3
     assert not any(pair.is_covered for pair in group_tables.alone(record) if pair.first == first)
 
 
@@ -177,7 +184,7 @@ def test_a_record_says_how_much_is_to_come(tmp_path: Path) -> None:
     every = sum(kind.wanted for kind in wanted)
     assert f"1 groups of 4 cells; {every - 1} more are to come" in group_tables.heading([line()])
     assert group_tables.everything([]) == group_tables.NONE
-    assert bench_gate.read(tmp_path / "none.jsonl") == []
+    assert bench_record.read(tmp_path / "none.jsonl") == []
 
 
 def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
@@ -193,7 +200,7 @@ def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_record() -> None:
-    page = group_tables.page(bench_gate.read(bench_groups.RECORD))
+    page = group_tables.page(bench_record.read(bench_groups.RECORD))
     assert group_tables.PAGE.read_text(encoding="utf-8") == page, (
         "docs/statistics.md does not show the record: run `make aa-run`"
     )

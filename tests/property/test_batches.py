@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evenbench.harness.core.types import BOUNDARIES
 from evenbench.harness.measurement import sampling, timing
 from evenbench.harness.statistics import steady_state
-from tests.unit.builders import Clock, ScriptedSession, batches, plan
+from tests.unit.builders import Clock, ScriptedSession, batches, plan, sampled
 
 
 @given(
@@ -45,16 +45,16 @@ def test_a_sample_always_ends_with_a_verdict_that_is_true(
 ) -> None:
     clock, chosen = Clock(), plan(min_samples=least, min_seconds=seconds, max_seconds=0.3)
     session = ScriptedSession(clock, step_ns=lambda step: step_ns * (1 + step * drifts))
-    samples, kept = sampling.sample(
-        session, batches(rotation), chosen, clock, lambda: (0, 0, 0, 0, 0, 0)
-    )
+    turns = sampled(session, rotation, chosen, clock)
+    samples, kept = turns.samples(), turns.kept
     for boundary in BOUNDARIES:
         found = samples[boundary]
         laps, wall_ns = len(found.laps_ns), sum(block.wall_ns for block in found.blocks)
         assert sorted(kept[boundary]) == list(range(rotation))
         assert laps == sum(block.laps for block in found.blocks) <= sampling.MAX_LAPS
+        blocks_ns = len(found.blocks) * sampling.BLOCK_NS
         enough = laps >= max(least, rotation) and (
-            wall_ns >= seconds * 1e9 or laps == sampling.MAX_LAPS
+            max(wall_ns, blocks_ns) >= seconds * 1e9 or laps == sampling.MAX_LAPS
         )
         assert (found.verdict == "capped") is not enough
         if found.verdict == "unstable":

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenbench.harness.statistics import estimates
+from evenbench.harness.statistics import estimates, ratios
 
 POSITIVE = st.floats(1e-9, 1e9)
 MANY = st.lists(POSITIVE, min_size=1, max_size=30)
@@ -89,17 +89,31 @@ def test_level_scales_with_its_unit(values: list[float], factor: float) -> None:
     )
 
 
+def sweeps(values: list[float]) -> dict[str, dict[int, float]]:
+    """A sweep of one round per value."""
+    return {str(number): {0: value} for number, value in enumerate(values)}
+
+
 @given(SEVERAL, SEVERAL)
-def test_a_speedup_turned_round_is_its_inverse(before: list[float], after: list[float]) -> None:
-    there, back = estimates.speedup(before, after), estimates.speedup(after, before)
-    assert there.value * back.value == pytest.approx(1.0, rel=1e-9)
-    assert there.low * back.high == pytest.approx(1.0, rel=1e-6)  # type: ignore[operator]
+def test_a_ratio_turned_round_is_its_inverse(before: list[float], after: list[float]) -> None:
+    """Of sweeps in common alone, however many each side has."""
+    there = ratios.ratio(sweeps(before), sweeps(after))
+    back = ratios.ratio(sweeps(after), sweeps(before))
+    assert there is not None
+    assert back is not None
+    assert there.sweeps + len(there.apart) == min(len(before), len(after))
+    assert there.log == pytest.approx(-back.log, abs=1e-9)
+    assert there.error == pytest.approx(back.error)
+    assert there.reverse().log == -there.log
 
 
 @given(SEVERAL, st.floats(1e-3, 1e3))
-def test_a_constant_factor_is_a_speedup_without_doubt(values: list[float], factor: float) -> None:
-    found = estimates.speedup([factor * value for value in values], values)
-    assert (found.value, found.low, found.high) == pytest.approx((factor, factor, factor), rel=1e-6)
+def test_a_constant_factor_is_a_ratio_without_doubt(values: list[float], factor: float) -> None:
+    """What drifts from sweep to sweep hits both, so the paired interval is narrow."""
+    found = ratios.ratio(sweeps([factor * value for value in values]), sweeps(values))
+    assert found is not None
+    assert found.log == pytest.approx(math.log(factor), abs=1e-6)
+    assert found.half_width() == pytest.approx(0.0, abs=3e-3)  # of the clock
 
 
 @given(st.floats(0.01, 0.999), st.floats(0.5, 0.999))

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import synthetic
+from rich.console import Console
 
 from evenbench.harness.statistics import group_verdicts
 from evenbench.harness.statistics.ratios import INFLATION
 from evenbench.reports import formatting, result_groups, verdict
 from evenbench.reports.charts import speedups
 from evenbench.reports.pages import index
-from evenbench.reports.sections import details, overview, precisions
+from evenbench.reports.sections import details, overview, precisions, sides
 from evenbench.reports.terminal import outcomes
 
 SPACE = formatting.SPACE
@@ -211,3 +212,84 @@ def test_several_that_may_be_the_fastest_are_all_named_and_equal_ones_are_equiva
     )
     words = verdict.judge(equal).words
     assert f": equivalent within 1{SPACE}%; each faster than torch-eager" in words
+
+
+FAST, SLOW = (9.0e6, 9.02e6, 8.99e6), (18.0e6, 18.05e6, 17.95e6)
+THEN = {
+    "results": "old.jsonl",
+    "run": "old",
+    "time": "2026-01-02T03:04:05Z",
+    "outcome": "ok",
+    "compute_ns": [9.5e6, 9.7e6, 9.6e6],
+    "differ": [],
+}
+
+
+def there(here: dict[str, Any], **changed: object) -> dict[str, Any]:
+    """The same cell with the code of another commit, twice as slow."""
+    other = synthetic.record(process_ns=SLOW)
+    other["cell"] |= {
+        "id": f"{here['cell']['id']}-at=main:1a2b3c4d",
+        "key": "1" * 16,
+        "side": "main:1a2b3c4d",
+    }
+    other["against"] = {
+        "side": "main",
+        "cell": here["cell"]["id"],
+        "key": here["cell"]["key"],
+        "commit": "1a2b3c4d" + "0" * 32,
+        "origins": {},
+    }
+    return {**other, **changed}
+
+
+def beside(*lines: dict[str, Any]) -> list[sides.SideRow]:
+    return sides.rows(result_groups.groups(result_groups.results(lines)))
+
+
+def test_a_run_without_sides_has_no_rows() -> None:
+    assert beside(synthetic.record()) == []
+    assert 'id="sides"' not in index.render([synthetic.record()])
+
+
+def test_words_and_ratio_are_those_of_the_run() -> None:
+    here = synthetic.record(process_ns=FAST)
+    (row,) = beside(here, there(here))
+    assert row.words == "faster than main:1a2b3c4d"
+    assert row.ratio.startswith("2.00×")
+    assert (row.cell, row.side) == (here["cell"]["id"], "main:1a2b3c4d")
+    page = index.render([here, there(here)])
+    assert '<a href="#sides">' in page
+    assert row.words in page
+    assert "ort at main:1a2b3c4d" in page
+
+
+def test_a_wrong_side_has_no_ratio() -> None:
+    here = synthetic.record(process_ns=FAST)
+    (row,) = beside(here, there(here, outcome="mismatch"))
+    assert row.words == "not judged: ort at main:1a2b3c4d is mismatch"
+    assert row.ratio == "–"
+
+
+def test_past_times_are_shown_and_never_judged() -> None:
+    (row,) = beside({**synthetic.record(process_ns=FAST), "then": THEN})
+    assert (row.there, row.ratio) == ("9.60\u00a0ms then", "–")
+    assert row.words == "not judged: measured at another time, not in turns"
+    differ = ["cpu: Another CPU against This CPU"]
+    (row,) = beside({**synthetic.record(process_ns=FAST), "then": {**THEN, "differ": differ}})
+    assert row.words == "not judged: measured elsewhere: cpu: Another CPU against This CPU"
+    wrong = {**THEN, "outcome": "mismatch"}
+    (row,) = beside({**synthetic.record(process_ns=FAST), "then": wrong})
+    assert (row.there, row.words) == (
+        f"[9.60{SPACE}ms then]",
+        "not judged: the past outcome is mismatch",
+    )
+
+
+def test_the_terminal_has_a_table_of_sides() -> None:
+    here = synthetic.record(process_ns=FAST)
+    console = Console(record=True, width=200)
+    outcomes.show([here, there(here)], console)
+    text = console.export_text()
+    assert "other side" in text
+    assert "faster than main:1a2b3c4d" in text

@@ -34,6 +34,8 @@ from evenbench.harness import (
     worker,
 )
 from evenbench.harness.core import registry
+from evenbench.harness.measurement.timing import Counters
+from evenbench.harness.measurement.turns import Turns
 from evenbench.harness.runner import job as runner_job
 from evenbench.harness.runner import launcher
 
@@ -142,6 +144,22 @@ def plan(**changed: Any) -> Plan:
         "timeout_seconds": 30.0,
     }
     return replace(PLANS["quick"], **{**instant, **changed})
+
+
+def sampled(
+    session: Session,
+    rotation: int,
+    chosen: Plan,
+    clock: Clock,
+    read: Counters = lambda: (0, 0, 0, 0, 0, 0),
+) -> Turns:
+    """Turns of a session alone, until steady or out of time, as a process of one cell takes."""
+    turns = Turns(session, batches(rotation), chosen, 0.0, clock, read)
+    number, state = 0, turns.take(0)
+    while not (state["over"] or (state["enough"] and state["stable"])):
+        number += 1
+        state = turns.take(number)
+    return turns
 
 
 def attestation(**changed: Any) -> Attestation:

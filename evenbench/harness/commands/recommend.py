@@ -116,9 +116,10 @@ def run(options: RecommendOptions) -> int:
     limits = options.limits()
     paths = options.paths or (options.results,)
     reading = records.read([Path(path) for path in paths])
+    deployable = [line for line in reading.lines if not line["cell"].get("side")]
     with model_scope.malformed_lines_named(paths):
         scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch, options.shape
+            deployable, paths, options.model, options.device, options.batch, options.shape
         )
         sizes = _installed(scope.members) if options.installed else {}
         advice = recommendation.advise(scope.members, limits, sizes)

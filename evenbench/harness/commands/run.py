@@ -6,10 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evenbench.harness.collection import selection, selection_flags
+from evenbench.harness.collection import matrix, selection, selection_flags
 from evenbench.harness.collection.selection_flags import ALL_DECLARED, Selection
 from evenbench.harness.commands import arguments, console, report
 from evenbench.harness.commands.parser import Parser
@@ -24,6 +26,9 @@ from evenbench.harness.runner import launcher
 from evenbench.harness.runner.dataset_scoring import LabelledData
 from evenbench.harness.runner.schedule import Run
 
+if TYPE_CHECKING:
+    from evenbench.harness.comparison.run_sides.side_entries import Joined
+
 EPILOG = """\
 Examples:
   evenbench run                                     all declared cells
@@ -32,6 +37,7 @@ Examples:
   evenbench run model.pt --shape 1x3x224x224        TorchScript has no shapes
   evenbench run models.py:build --batch 1,8         a function of yours
   evenbench run --half-width 2% --budget 10m        narrower, within 10 minutes
+  evenbench run --against main -k resnet18          beside the code of a commit
 Docs: docs/statistics.md, docs/results.md, docs/accuracy.md (--dataset)
 """
 
@@ -58,6 +64,7 @@ class RunOptions:
     json: bool = False
     half_width: str = ""
     budget: str = ""
+    against: tuple[str, ...] = ()
 
     @property
     def measurement(self) -> Plan:
@@ -83,6 +90,12 @@ def add_arguments(command: Parser) -> None:
     arguments.add_plan(command)
     arguments.add_half_width(command)
     arguments.add_budget(command)
+    command.add_argument(
+        "--against",
+        action="append",
+        metavar="SIDE",
+        help="also measure past results, ort@1.31.1 or a commit; repeatable [default: none]",
+    )
     arguments.add_results(command)
     arguments.add_output(
         command, "DIR", "also write the HTML report here [default: no report]", "--site"
@@ -114,19 +127,27 @@ def run(options: RunOptions) -> int:
         entries = _with_dataset(options, entries)
     plan = options.measurement
     labelled = _labelled(options, entries)
-    with progress.Display(console.console(stderr=True), plan) as display:
+    with ExitStack() as stack:
+        joined = _joined(options, entries, plan, stack)
+        if labelled and joined.sides:
+            raise UsageError(
+                "--dataset scores the code of the working folder alone; leave out --against "
+                f"{next(iter(joined.sides)).partition(':')[0]}, or --dataset"
+            )
+        display = stack.enter_context(progress.Display(console.console(stderr=True), plan))
         session = Run(
-            entries,
+            joined.entries,
             plan,
             Path(options.results),
             options.seed,
             options.fresh,
             display.hear,
             labelled,
+            joined.sides,
         )
         display.open(session)
         try:
-            lines = session.measure(entries)
+            lines = session.measure(joined.entries)
         except KeyboardInterrupt:
             display.close_interrupted(session)
             return exit_codes.RESUMABLE
@@ -138,6 +159,25 @@ def run(options: RunOptions) -> int:
         print(f"evenbench: no accuracy for {name}: {reason}", file=sys.stderr)
     failed = unscored or any(line["outcome"] in UNWANTED for line in lines)
     return exit_codes.WORSE if failed else exit_codes.PASS
+
+
+def _joined(options: RunOptions, entries: Sequence[Entry], plan: Plan, stack: ExitStack) -> Joined:
+    """Return the entries with the other sides of `--against`; print what is left out."""
+    from evenbench.harness.comparison.run_sides import joined
+
+    matches = matrix.matcher(options.selection.expression)
+    named = set(options.selection.cell)
+    together = joined.join(
+        entries,
+        options.against,
+        options.selection.words(),
+        plan,
+        stack,
+        lambda name, key: matches(name) and (not named or bool(named & {name, key})),
+    )
+    for note in together.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return together
 
 
 def _labelled(options: RunOptions, entries: Sequence[Entry]) -> LabelledData | None:

@@ -18,6 +18,7 @@ from evenbench.harness.comparison.binary_search import (
     Answer,
 )
 from evenbench.harness.core.plans import Plan
+from evenbench.harness.statistics.words import DIFFERENCES, SLOWER
 
 if TYPE_CHECKING:
     from evenbench.harness.comparison.budget import Past
@@ -143,7 +144,7 @@ def _measure(
 def _control_alarmed(results: Sequence[Mapping[str, Any]], metric: str) -> bool:
     """Whether a null control of the session failed or alarmed."""
     return any(
-        result["failure"] or _screened(result, metric) in ("slower", "faster")
+        result["failure"] or _screened(result, metric) in DIFFERENCES
         for result in results
         if result["control"]
     )
@@ -178,7 +179,7 @@ def verdict_of(
     if control_alarmed:
         reason = "the null control, base against base, alarmed or failed"
         return StepVerdict(INCONCLUSIVE, f"{reason}; {words}", ratio)
-    if judged["verdict"] == "slower":
+    if judged["verdict"] == SLOWER:
         return StepVerdict(WORSE, words, ratio)
     if judged["screen"]["high"] < 1 + judged["margin"]:
         return StepVerdict(NOT_WORSE, words, ratio)

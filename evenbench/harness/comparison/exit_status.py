@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.comparison.verdicts import LATENCY
 from evenbench.harness.core.exit_codes import PASS, UNDECIDED, UNHEALTHY, WORSE
+from evenbench.harness.statistics.words import DIFFERENCES, FASTER, INCONCLUSIVE, SLOWER
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WORDS = {"slower": "worse", "faster": "better"}
+WORDS = {SLOWER: "worse", FASTER: "better"}
 """The names of verdicts on metrics other than latency."""
 
 STYLES = {
-    "slower": "bold red",
+    SLOWER: "bold red",
     "worse": "bold red",
-    "faster": "green",
+    FASTER: "green",
     "better": "green",
-    "inconclusive": "yellow",
+    INCONCLUSIVE: "yellow",
 }
 
 
@@ -69,7 +70,7 @@ def ending(
     if contaminated and strict_health:
         return Ending(UNHEALTHY, tuple(contaminated))
     undecided = [
-        result["cell"] for result in cells if _latency_verdict(result) in ("", "inconclusive")
+        result["cell"] for result in cells if _latency_verdict(result) in ("", INCONCLUSIVE)
     ]
     if undecided and require_conclusive:
         return Ending(UNDECIDED, tuple(f"{cell}: inconclusive" for cell in undecided))
@@ -113,9 +114,7 @@ def _latency_verdict(result: Mapping[str, Any]) -> str:
 def alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The metrics confirmed worse."""
     return [
-        (name, metric)
-        for name, metric in result["metrics"].items()
-        if metric["verdict"] == "slower"
+        (name, metric) for name, metric in result["metrics"].items() if metric["verdict"] == SLOWER
     ]
 
 
@@ -126,7 +125,7 @@ def control_alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, An
     return [
         (name, metric)
         for name, metric in result["metrics"].items()
-        if metric["screen"]["verdict"] in ("slower", "faster")
+        if metric["screen"]["verdict"] in DIFFERENCES
     ]
 
 
@@ -237,11 +236,11 @@ def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") 
         metric["verdict"] if name == LATENCY else WORDS.get(metric["verdict"], metric["verdict"])
     )
     screened = metric["screen"]["verdict"]
-    if verdict != "inconclusive":
+    if verdict != INCONCLUSIVE:
         return str(verdict)
     if contaminated and name == LATENCY:
         return f"inconclusive: {contaminated}"
-    if screened in ("slower", "faster"):
+    if screened in DIFFERENCES:
         return f"inconclusive: {screened} at first, not confirmed by processes of its own"
     needed = metric["screen"]["needed_pairs"]
     return (

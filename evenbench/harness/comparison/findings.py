@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from evenbench.harness.comparison import exit_status
+from evenbench.harness.statistics.words import FASTER, INCONCLUSIVE, SLOWER
 
 State = Literal["new", "unchanged", "absent"]
 Kind = Literal["worse", "wrong", "failed", "control", "open", "better"]
@@ -21,7 +22,7 @@ LEVELS: Mapping[Kind, str] = {
 }
 """The SARIF level of each kind, most important kind first."""
 
-KINDS: Mapping[str, Kind] = {"slower": "worse", "faster": "better", "inconclusive": "open"}
+KINDS: Mapping[str, Kind] = {SLOWER: "worse", FASTER: "better", INCONCLUSIVE: "open"}
 """The kind of each verdict on a metric; no other verdict is a finding."""
 
 RULES: Mapping[Kind, str] = {

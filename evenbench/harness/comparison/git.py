@@ -125,7 +125,9 @@ def side_of(text: str) -> Iterator[Side]:
                 )
             here = Path(git("rev-parse", "--show-prefix") or "")
             name = text if text == sha else f"{text} ({sha[:8]})"
-            yield Side(name, root=root / here, origin=Origin(str(root), str(top), packages))
+            yield Side(
+                name, root=root / here, origin=Origin(str(root), str(top), packages), commit=sha
+            )
         finally:
             _remove_worktree(root)
 

@@ -63,6 +63,7 @@ def take_pair(
     pressure = system_info.load()["cpu_pressure_percent"]
     times = [_times(pairing, index, samples[index]) for index in (0, 1)]
     latency = median([math.log(head / base) for base, head in zip(*times, strict=True)])
+    values = _values(ends, pairing.prepared)
     return {
         "first": pairing.sides[first].name,
         "number": pairing.number,
@@ -73,7 +74,11 @@ def take_pair(
         "preemptions": [[sample["preemptions"] for sample in side] for side in samples],
         "health": interference.facts([*samples[0], *samples[1]], pressure),
         "ends": ends,
-        "log_ratios": {LATENCY: latency, **_other_ratios(ends, pairing.prepared)},
+        "values": values,
+        "log_ratios": {
+            LATENCY: latency,
+            **{metric: math.log(head / base) for metric, (base, head) in values.items()},
+        },
     }
 
 
@@ -108,10 +113,10 @@ def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -
     return times
 
 
-def _other_ratios(
+def _values(
     ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]
-) -> dict[str, float]:
-    """ln(head / base) of the metrics with a single number per process."""
+) -> dict[str, list[float]]:
+    """Base and head of the metrics with a single number per process."""
     values = {
         MEMORY: [end["peak_rss_bytes"] for end in ends],
         COLD_START: [end["cold_start_seconds"] for end in ends],
@@ -119,9 +124,7 @@ def _other_ratios(
     }
     if all(end["parity"] for end in ends):
         values[ERROR] = [max(end["parity"]["needed"], LEAST_ERROR) for end in ends]
-    return {
-        metric: math.log(head / base) for metric, (base, head) in values.items() if base and head
-    }
+    return {metric: [base, head] for metric, (base, head) in values.items() if base and head}
 
 
 def _ask(process: SideProcess, message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -198,10 +198,11 @@ class PairedSession:
         return f", {amount} of the budget left"
 
     def _wants_more(self, pairing: Pairing, kind: str, least: int) -> bool:
-        ratios = pairing.log_ratios(self.metrics[0], getattr(pairing, kind))
+        ratio = pairing.ratio(self.metrics[0], getattr(pairing, kind))
         return not pairing.failure and (
-            len(ratios) < least
-            or not paired_test.is_precise(ratios, rule_for(pairing, self.metrics[0], self.rule))
+            ratio is None
+            or ratio.sweeps < least
+            or not paired_test.is_precise(ratio, rule_for(pairing, self.metrics[0], self.rule))
         )
 
 

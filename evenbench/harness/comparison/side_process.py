@@ -59,6 +59,7 @@ class Side:
     change: Change = field(default_factory=Change)
     root: Path | None = None
     origin: Origin | None = None
+    commit: str = ""
 
     def spec(self, words: Sequence[str], cell: str, plan: Plan) -> Spec:
         """The message that specifies a process of this side."""

@@ -3,9 +3,9 @@
 `python -m evenbench.harness.comparison.side_worker --reply FD` reads JSON lines from standard input
 and replies with JSON lines. The first line is a `Spec`. The words of a command line select the
 cell, so a worker in a checked-out commit uses the declarations of the checked-out commit.
-`Spec.task` is `cells` (list the places of declarations), `prepare` or `measure`. For `measure`,
-`{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and `{"do": "finish"}` judges
-the outputs and ends.
+`Spec.task` is `cells` (list the places of declarations), `prepare`, `measure` or `turns`. For
+`measure`, `{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and
+`{"do": "finish"}` judges the outputs and ends. `turns` measures as a worker of `evenbench run`.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ def prepare(spec: Spec) -> dict[str, Any]:
         "artifact_bytes": prepared.artifact.bytes,
         "artifact_sha256": prepared.artifact.sha256,
         "input_sha256": prepared.inputs.facts["sha256"],
+        "prepared": to_json(prepared),
         "origins": preparer.origins,
     }
 
@@ -152,8 +153,7 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
     from evenbench.harness.measurement.resident import resident
 
     cell = cell_of(spec)
-    folders = {name: Path(path) for name, path in spec.folders.items()}
-    with resident(cell, spec.plan, folders) as loaded:
+    with resident(cell, spec.plan, _folders(spec)) as loaded:
         loaded.make_ready()
         channel.tell({"ready": True})
         for command in channel.commands():
@@ -171,13 +171,29 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
     }
 
 
+def take_turns(spec: Spec, channel: Channel) -> dict[str, Any]:
+    """Keep the cell resident and take turns on command; returns the record of the process."""
+    from evenbench.harness.measurement import resident
+
+    commands, tell = channel.commands(), channel.tell
+    folders = _folders(spec)
+    return resident.run(
+        cell_of(spec), spec.plan, folders, channel.enter, commands=commands, tell=tell
+    )
+
+
+def _folders(spec: Spec) -> dict[str, Path]:
+    return {name: Path(path) for name, path in spec.folders.items()}
+
+
+TASKS = {"prepare": lambda spec, _: prepare(spec), "measure": serve, "turns": take_turns}
+"""The tasks for a cell, by the name in `Spec.task`."""
+
+
 def reply_to(spec: Spec, channel: Channel) -> dict[str, Any]:
     """The final reply of the task: the value, or the error as text."""
     try:
-        if spec.task == "cells":
-            value = places(spec.words)
-        else:
-            value = prepare(spec) if spec.task == "prepare" else serve(spec, channel)
+        value = places(spec.words) if spec.task == "cells" else TASKS[spec.task](spec, channel)
         origins = spec.origin.check() if spec.origin else {}
         if spec.task != "cells":
             value["origins"] = {**value.get("origins", {}), **origins}

@@ -187,8 +187,13 @@ def _both_declared(
 
 
 def _only_in(side: Side, names: Sequence[str]) -> str:
+    return f"only in {side.name}: {shortened(names)}"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first `FEW` names, and the number of the others: `a, b and 3 more`."""
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return f"only in {side.name}: {', '.join(names[:FEW])}{more}"
+    return f"{', '.join(names[:FEW])}{more}"
 
 
 def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str, Any]]:

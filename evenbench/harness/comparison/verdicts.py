@@ -12,7 +12,9 @@ from typing import Any
 from evenbench.harness.comparison import interference
 from evenbench.harness.comparison.side_process import Side
 from evenbench.harness.core.types import to_json
-from evenbench.harness.statistics import paired_test
+from evenbench.harness.statistics import paired_test, ratios
+from evenbench.harness.statistics.ratios import Ratio
+from evenbench.harness.statistics.words import DIFFERENCES, INCONCLUSIVE, SLOWER, holm
 
 BLOCKS = 6
 """ABBA or BAAB blocks per pair of processes; each block is two paired samples."""
@@ -60,12 +62,26 @@ class Pairing:
     confirmation: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
 
-    def log_ratios(
-        self, metric: str = LATENCY, pairs: Sequence[Mapping[str, Any]] | None = None
-    ) -> list[float]:
-        """ln(head / base) of each pair with the metric."""
-        taken = self.pairs if pairs is None else pairs
-        return [pair["log_ratios"][metric] for pair in taken if metric in pair["log_ratios"]]
+    @staticmethod
+    def ratio(metric: str, pairs: Sequence[Mapping[str, Any]]) -> Ratio | None:
+        """The ratio of head over base, a sweep per pair, without pairs of a stalled process.
+
+        None without a pair, or if a pair lacks the metric.
+        """
+        if not all(metric in pair["log_ratios"] for pair in pairs):
+            return None
+        base, head = (
+            {str(number): _rounds(pair, metric, side) for number, pair in enumerate(pairs)}
+            for side in (0, 1)
+        )
+        return ratios.ratio(head, base)
+
+
+def _rounds(pair: Mapping[str, Any], metric: str, side: int) -> dict[int, float]:
+    """The samples of a side of a pair by round; a metric of the whole process has one round."""
+    if metric == LATENCY:
+        return dict(enumerate(pair["times_ns"][side]))
+    return {0: pair["values"][metric][side]}
 
 
 def rule_for(pairing: Pairing, metric: str, rule: paired_test.Rule) -> paired_test.Rule:
@@ -85,7 +101,7 @@ def is_flagged(pairing: Pairing, rule: paired_test.Rule, metrics: Sequence[str])
     """
     may_be_flagged = not pairing.failure and not pairing.control
     return may_be_flagged and any(
-        judgement.verdict in ("slower", "faster")
+        judgement.verdict in DIFFERENCES
         for judgement in _judgements(pairing, pairing.pairs, rule, metrics).values()
     )
 
@@ -97,13 +113,11 @@ def _judgements(
     metrics: Sequence[str],
 ) -> dict[str, paired_test.Judgement]:
     """The judgement of every metric present in all pairs; none with too few pairs."""
-    if len(pairs) < paired_test.FEWEST_PAIRS:
-        return {}
-    log_ratios = {metric: pairing.log_ratios(metric, pairs) for metric in metrics}
+    known = {metric: pairing.ratio(metric, pairs) for metric in metrics}
     return {
-        metric: paired_test.judge(ratios, rule_for(pairing, metric, rule))
-        for metric, ratios in log_ratios.items()
-        if len(ratios) == len(pairs)
+        metric: paired_test.judge(ratio, rule_for(pairing, metric, rule))
+        for metric, ratio in known.items()
+        if ratio and len(pairs) >= paired_test.FEWEST_PAIRS
     }
 
 
@@ -114,7 +128,7 @@ def judged(
 
     Rule (docs/statistics.md): a metric is slower (worse) or faster (better) if
 
-    1. the screening pairs alone say so (`paired_test.judge`: Yuen's trimmed mean, 99 %),
+    1. the screening pairs alone say so (`paired_test.judge`, 99 %),
     2. the confirming pairs alone say the same, and
     3. the confirming p-value survives Holm's correction over all flagged metrics of the session
        (S. Holm, Scandinavian Journal of Statistics 6, 1979).
@@ -126,11 +140,11 @@ def judged(
     _confirm(results, 1 - rule.confidence)
     for result in results:
         latency = result["metrics"].get(LATENCY)
-        if latency and latency["verdict"] == "slower" and not result["control"]:
+        if latency and latency["verdict"] == SLOWER and not result["control"]:
             result["contaminated"] = interference.contamination(
                 result["confirmation"], latency["margin"]
             )
-            latency["verdict"] = "inconclusive" if result["contaminated"] else "slower"
+            latency["verdict"] = INCONCLUSIVE if result["contaminated"] else SLOWER
     return results
 
 
@@ -140,13 +154,13 @@ def _confirm(results: Sequence[Mapping[str, Any]], alpha: float) -> None:
         metric
         for result in results
         for metric in result["metrics"].values()
-        if not result["control"] and metric["screen"]["verdict"] in ("slower", "faster")
+        if not result["control"] and metric["screen"]["verdict"] in DIFFERENCES
     ]
-    rejected = paired_test.holm([_p_of(metric["confirmation"]) for metric in flagged], alpha)
+    rejected = holm([_p_of(metric["confirmation"]) for metric in flagged], alpha)
     for metric, survives in zip(flagged, rejected, strict=True):
         screened, confirmation = metric["screen"]["verdict"], metric["confirmation"]
         agrees = confirmation is not None and confirmation["verdict"] == screened
-        metric["verdict"] = screened if agrees and survives else "inconclusive"
+        metric["verdict"] = screened if agrees and survives else INCONCLUSIVE
 
 
 def _p_of(confirmation: Mapping[str, Any] | None) -> float:
@@ -165,7 +179,7 @@ def _result(pairing: Pairing, rule: paired_test.Rule, metrics: Sequence[str]) ->
         "failure": pairing.failure,
         "wrong": wrong,
         "contaminated": "",
-        "health": interference.warnings(pairs),
+        "health": [*interference.warnings(pairs), *_stalled(pairing)],
         "metrics": {
             metric: {
                 "verdict": judgement.verdict,
@@ -179,6 +193,18 @@ def _result(pairing: Pairing, rule: paired_test.Rule, metrics: Sequence[str]) ->
         "pairs": pairing.pairs,
         "confirmation": pairing.confirmation,
     }
+
+
+def _stalled(pairing: Pairing) -> list[str]:
+    """A sentence on the pairs that the latency leaves out, because a process stalled."""
+    known = [pairing.ratio(LATENCY, pairs) for pairs in (pairing.pairs, pairing.confirmation)]
+    sides = [side for ratio in known if ratio for side in ratio.apart.values()]
+    if not sides:
+        return []
+    names = {"slower": pairing.sides[1].name, "faster": pairing.sides[0].name}
+    counts = [f"{sides.count(side)} of {names[side]}" for side in names if side in sides]
+    every = len(pairing.pairs) + len(pairing.confirmation)
+    return [f"left out {len(sides)} of {every} pairs: a process stalled ({', '.join(counts)})"]
 
 
 def _wrong(ends: Sequence[Mapping[str, Any]]) -> str:

@@ -133,9 +133,29 @@ def _name(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Against:
+    """Why a cell joins a run by `--against`: the `side` as given, and the selected cell beside it.
+
+    `cell` and `key` are id and key of the selected cell that differs by the side alone, or of the
+    first cell of the group. `commit` is the full hash of another commit's code.
+    """
+
+    side: str
+    cell: str
+    key: str
+    commit: str = ""
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A cell, its declaration, and the command that runs the declaration again."""
+    """A cell, its declaration, and the command that runs the declaration again.
+
+    `against` is set for cells of another side, and `then` for cells with a past result: the facts
+    of the past measurement, for the results line.
+    """
 
     cell: Cell
     case: str = ""
     command: str = "evenbench run benchmarks"
+    against: Against | None = None
+    then: Mapping[str, Any] | None = None

@@ -48,6 +48,28 @@ class CellRecord(TypedDict):
     threads: int
     options: dict[str, Any]
     input_shapes: NotRequired[dict[str, list[int | str]]]
+    side: NotRequired[str]
+
+
+class AgainstRecord(TypedDict):
+    """`cases.Against`: another side of a run, with the files of the project's modules."""
+
+    side: str
+    cell: str
+    key: str
+    commit: str
+    origins: dict[str, str]
+
+
+class ThenRecord(TypedDict):
+    """A past measurement of the cell, in other results: `compute_ns` is a median per process."""
+
+    results: str
+    run: str
+    time: str
+    outcome: Outcome
+    compute_ns: list[float]
+    differ: list[str]
 
 
 class OutputErrorRecord(TypedDict):
@@ -275,3 +297,7 @@ class OutcomeRecord(TypedDict):
     dataset: NotRequired[DatasetRecord | None]
     calibration: NotRequired[CalibrationRecord | None]
     limit: NotRequired[LimitRecord | None]
+    against: NotRequired[AgainstRecord]
+    """Only in lines of another side of a run."""
+    then: NotRequired[ThenRecord]
+    """Only in lines of cells with a past result."""

@@ -64,6 +64,12 @@ def _backends() -> Any:
     return importlib.import_module("evenbench.backends")
 
 
+def baseline() -> str:
+    """The name of the backend under every speed-up: of this project's table alone."""
+    table: tuple[Row, ...] = _backends().TABLE
+    return next(row.name for row in table if row.baseline)
+
+
 def implementations() -> Mapping[str, Row]:
     """The libraries for recipe steps by name, as strings."""
     return {entry.name: entry for entry in _backends().IMPLEMENTATIONS}

@@ -224,16 +224,23 @@ class Cell:
     threads: int = 1
     options: tuple[tuple[str, Any], ...] = ()
     default_threads: bool = field(default=True, compare=False)
+    side: str = ""
+    """The commit with the code of the cell, as `main:1a2b3c4d`; empty for the working folder."""
 
     @cached_property
     def id(self) -> str:
-        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus threads, shape and options if set."""
+        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus threads, shape and options if set.
+
+        A cell of another commit ends in `-at=main:1a2b3c4d`.
+        """
         parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
         if not self.default_threads:
             parts.append(f"t{self.threads}")
         if self.shape:
             parts.append(self.shape)
         parts.extend(f"{key}={value}" for key, value in self.options)
+        if self.side:
+            parts.append(f"at={self.side}")
         return "-".join(parts)
 
     @cached_property
@@ -271,6 +278,7 @@ class Cell:
             self.batch,
             self.threads,
             self.options,
+            *([self.side] if self.side else []),
         ]
         return digest(identity)[:16]
 
@@ -288,6 +296,11 @@ class Cell:
     def backend_name(self) -> str:
         """The registered name: `ort` of `ort@1.24.1`."""
         return self.backend.partition("@")[0]
+
+    @property
+    def backend_label(self) -> str:
+        """The backend with the side, for progress: `ort`, or `ort at main:1a2b3c4d`."""
+        return f"{self.backend} at {self.side}" if self.side else self.backend
 
     @property
     def interpreter_name(self) -> str:
@@ -312,4 +325,5 @@ class Cell:
             "model": self.model.name,
             "options": self.option,
             "input_shapes": {spec.name: list(spec.shape) for spec in self.model.inputs},
+            **({"side": self.side} if self.side else {}),
         }

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evenbench.harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, Scenario
-from evenbench.harness.statistics import estimates
+from evenbench.harness.statistics import estimates, ratios
 from evenbench.harness.statistics.estimates import Estimate
 
 PERCENTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99}
@@ -44,8 +44,8 @@ def latencies(laps_ns: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 
 def estimate(values: Sequence[float]) -> dict[str, Any]:
-    """The level of one value per process, as JSON."""
-    level: Estimate = estimates.level(values)
+    """The level of one value per process, without stalled processes, as JSON."""
+    level: Estimate = ratios.process_level(values)
     return {
         "value": level.value,
         "low": level.low,

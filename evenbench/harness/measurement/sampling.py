@@ -1,8 +1,8 @@
-"""Warm-up and sampling of a session: blocks of laps by the plan's stop rule, and binding cost."""
+"""Warm-up and sampling of a session: blocks of laps by the plan's limits, and binding cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -10,9 +10,9 @@ from evenbench.harness.core.measurements import Block, Samples
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.sampling_records import WarmUpRecord
 from evenbench.harness.core.session import Laps, Now, Session
-from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
+from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST
 from evenbench.harness.measurement.spot_checks import SpotChecks
-from evenbench.harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
+from evenbench.harness.measurement.timing import CLOCK, Counters, counted, run_laps
 from evenbench.harness.statistics import steady_state
 from evenbench.harness.statistics.estimates import median
 
@@ -67,7 +67,7 @@ def warm_up(
 
 @dataclass
 class Sampler:
-    """Samples one boundary block by block, until the plan's stop rule is met."""
+    """Samples one boundary block by block, and says when the plan's limits are reached."""
 
     session: Session
     batches: Sequence[Arrays]
@@ -75,9 +75,8 @@ class Sampler:
     plan: Plan
     now: Now
     read_counters: Counters
-    least_laps: int = 0
-    """Fewest laps of a block; 0 is the plan's window."""
-    most_laps: int = 500
+    most_laps: int
+    """Limit of a block."""
     typical_ns: float = 0.0
     """The lap time before the first lap, if known."""
     laps_ns: list[int] = field(default_factory=list)
@@ -93,8 +92,8 @@ class Sampler:
     def take_block(self) -> None:
         """Take a block of laps between two readings of the counters.
 
-        A block lasts about `BLOCK_NS`, with `least_laps` to `most_laps`. The first block, without a
-        known lap time, takes about a lap per batch, or a window if longer.
+        A block lasts about `BLOCK_NS`, with up to `most_laps`. The first block, without a known lap
+        time, takes about a lap per batch, or a window if longer.
         """
         count = self._next_count()
         before, begin = self.read_counters(), self.now()
@@ -114,14 +113,14 @@ class Sampler:
         self.wall_ns += wall
 
     def _run(self, count: int, begin: int) -> Laps:
-        """Run `count` laps; in turns, fewer if `MOST_BLOCK_NS` is over.
+        """Run `count` laps; fewer if `MOST_BLOCK_NS` is over.
 
         On a busy machine some laps take a hundred times longer than others, because threads wait
         at a barrier for a thread without a core. So laps run in pieces, with a look at the clock
         between them, unless the session has a loop of its own.
         """
         own_loop = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
-        pieces = _pieces(count) if self.least_laps and not own_loop else [count]
+        pieces = [count] if own_loop else _pieces(count)
         laps = Laps([], {}, [])
         for number in pieces:
             first = len(self.laps_ns) + len(laps.laps_ns)
@@ -143,8 +142,7 @@ class Sampler:
     def _next_count(self) -> int:
         if not self.typical:
             return max(self.plan.window, min(len(self.batches), self.plan.min_samples))
-        fewest = self.least_laps or self.plan.window
-        count = max(fewest, min(int(BLOCK_NS / max(1.0, self.typical)), self.most_laps))
+        count = min(int(BLOCK_NS / max(1.0, self.typical)), self.most_laps)
         return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
 
     @property
@@ -169,7 +167,7 @@ class Sampler:
         start, stop, medians = 0, 0, []
         for block in self.blocks:
             stop += block.laps
-            if stop - start >= self.plan.window or self.least_laps == 0:
+            if stop - start >= self.plan.window:
                 medians.append(median(self.laps_ns[start:stop]))
                 start = stop
         return medians
@@ -178,9 +176,9 @@ class Sampler:
     def enough(self) -> bool:
         """Whether the plan's minimum is met and every batch was used."""
         count, least_ns = len(self.laps_ns), self.plan.min_seconds * 1e9
-        # In turns, quick laps make blocks shorter than intended, but no less numerous.
-        turns = self.least_laps > 0 and len(self.blocks) * BLOCK_NS >= least_ns
-        long_enough = self.wall_ns >= least_ns or turns or count >= MAX_LAPS
+        # Quick laps make blocks shorter than intended, but no less numerous.
+        blocks_ns = len(self.blocks) * BLOCK_NS
+        long_enough = max(self.wall_ns, blocks_ns) >= least_ns or count >= MAX_LAPS
         return long_enough and count >= max(self.plan.min_samples, len(self.batches))
 
     @property
@@ -190,11 +188,6 @@ class Sampler:
         return seen and (
             self.wall_ns >= self.plan.max_seconds * 1e9 or len(self.laps_ns) >= MAX_LAPS
         )
-
-    @property
-    def finished(self) -> bool:
-        """The stop rule: enough and stable, or out of time after every batch was used."""
-        return (self.enough and self.stable) or self.over
 
     @property
     def verdict(self) -> Literal["stable", "unstable", "capped"]:
@@ -261,29 +254,3 @@ def _inner_binding(outer: Samples, inner: Samples, session: Session) -> float:
             "wrong"
         )
     return cost
-
-
-def sample(
-    session: Session,
-    batches: Sequence[Arrays],
-    plan: Plan,
-    now: Now = CLOCK,
-    read_counters: Counters | None = None,
-    observe: Callable[[str], None] = lambda boundary: None,
-) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
-    """Sample both boundaries in alternating blocks, so a disturbance hits both; returns the samples
-    and the kept outputs by boundary and batch.
-
-    `observe` gets the boundary after each block, outside every clock.
-    """
-    read = read_counters or (lambda: counters_of(session))
-    samplers = [Sampler(session, batches, boundary, plan, now, read) for boundary in BOUNDARIES]
-    while not all(sampler.finished for sampler in samplers):
-        for sampler in samplers:
-            if not sampler.finished:
-                sampler.take_block()
-                observe(sampler.boundary)
-    samples: dict[str, Samples] = {}
-    for sampler in samplers:
-        samples |= sampler.samples()
-    return samples, {sampler.boundary: sampler.kept for sampler in samplers}

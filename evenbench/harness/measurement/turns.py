@@ -61,7 +61,6 @@ class Turns:
         self.samplers = {
             boundary: Sampler(
                 *(self.session, self.batches, boundary, self.plan, self.now, read),
-                least_laps=1,
                 most_laps=most,
                 typical_ns=self.typical_ns,
                 spots=SpotChecks(),

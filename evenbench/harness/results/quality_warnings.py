@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evenbench.harness.core import clock_tick, thresholds
+from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.sampling_records import BlockRecord
 from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.results import lap_findings, processes_apart
+from evenbench.harness.results import advice, lap_findings, processes_apart
 from evenbench.harness.statistics import estimates, stationarity
 
 NAMED = 3
@@ -67,42 +68,28 @@ def _stability(line: OutcomeRecord) -> Iterator[Warning]:
         if capped:
             yield Warning(
                 f"{boundary}: time ran out before the minimum of laps in {capped} {processes}",
-                _more(line, "laps this long have a level, but no percentiles"),
+                advice.larger(
+                    line,
+                    f"up to {advice.THOROUGH.max_seconds:g} s of laps per process",
+                    "laps this long have a level, but no percentiles",
+                ),
             )
         if unstable:
             yield Warning(
-                f"{boundary}: laps never settled in {unstable} {processes}", _steadier(line)
+                f"{boundary}: laps never settled in {unstable} {processes}", advice.steadier(line)
             )
 
 
 def _laps(line: OutcomeRecord) -> Iterator[Warning]:
     for what in lap_findings.falling(line):
-        yield Warning(what, _more(line, "the level is that of a runtime still warming up"))
+        yield Warning(
+            what,
+            advice.larger(
+                line, "laps are more per process", "the level is that of a runtime still warming up"
+            ),
+        )
     for what in () if any(_contention(line)) else lap_findings.unused_threads(line):
         yield Warning(what, "compare with --threads 1: is the work shared, or the number ignored?")
-
-
-def _plan(line: OutcomeRecord) -> str:
-    run = line.get("run")
-    return run["plan"] if run else ""
-
-
-def _more(line: OutcomeRecord, otherwise: str) -> str:
-    """The advice to measure more, or `otherwise` after the largest plan."""
-    return otherwise if _plan(line) == "thorough" else "use --plan thorough"
-
-
-def _steadier(line: OutcomeRecord) -> str:
-    """Advice for steady clocks, unless the kernel reports that the remedy is in use."""
-    cell, environment = line.get("cell"), line.get("environment")
-    if cell and cell.get("device", "").startswith("cuda"):
-        return "lock the GPU's clocks to a speed without throttling (nvidia-smi -lgc)"
-    if environment and environment.get("governor") not in (None, "", "performance"):
-        governor = environment["governor"]
-        return f"the governor is {governor}: sudo cpupower frequency-set -g performance"
-    if environment and environment.get("turbo_off") == "0":
-        return "turbo is on: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
-    return "run `evenbench doctor` for a quieter machine"
 
 
 def _threads(line: OutcomeRecord) -> Iterator[Warning]:
@@ -198,7 +185,8 @@ def _processes(line: OutcomeRecord) -> Iterator[Warning]:
     if line["outcome"] == "ok" and len(line["process_seconds"]) < 2:
         yield Warning(
             "one process only, so there is no interval",
-            "use --plan default or thorough, and a larger --budget if one was set",
+            f"use --plan default: {PLANS['default'].processes} processes or more, "
+            "with a larger --budget if one was set",
         )
 
 
@@ -207,22 +195,28 @@ def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
     if cold:
         yield Warning(
             f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
-            _more(line, _steadier(line)),
+            advice.larger(
+                line,
+                f"up to {advice.THOROUGH.warmup_max_seconds:g} s of warm-up",
+                advice.steadier(line),
+            ),
         )
 
 
 def apart(line: OutcomeRecord) -> Iterator[Warning]:
     """A warning for each process far from the other processes of the cell, with the reason."""
     for process in processes_apart.of_line(line):
-        advice = {
+        remedies = {
             processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
             processes_apart.STOLEN: "measure on a dedicated host",
             processes_apart.CONTENDED: "stop other work on this machine",
-            processes_apart.UNEXPLAINED: _more(line, "levels and ratios leave the process out"),
+            processes_apart.UNEXPLAINED: advice.more_processes(
+                line, "levels and ratios leave the process out"
+            ),
         }
         yield Warning(
             f"{process.name} stands apart, compute took {process.distance}: {process.why}",
-            advice[next(iter(process.causes))],
+            remedies[next(iter(process.causes))],
         )
 
 
@@ -251,7 +245,7 @@ def _drift(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
             f"drift: from the first of {drift.sweeps} sweeps to the last the cells became "
             f"{abs(drift.change):.0%} {slower}",
             "speed-ups are formed within rounds and stay valid, levels do not; "
-            + _steadier(timed[0]),
+            + advice.steadier(timed[0]),
         )
 
 
@@ -268,12 +262,12 @@ def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
     if within:
         yield Warning(
             f"two modes: compute laps lie at two levels in {_named(within)}",
-            f"something switches during the run; {_steadier(within[0])}",
+            f"something switches during the run; {advice.steadier(within[0])}",
         )
     if between:
         yield Warning(
             f"two modes: processes lie at two levels in {_named(between)}",
-            _more(
+            advice.more_processes(
                 between[0],
                 "memory layout differs between processes, and the interval includes that spread",
             ),

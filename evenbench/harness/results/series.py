@@ -14,7 +14,9 @@ from evenbench.harness.core.environment_records import EnvironmentRecord
 from evenbench.harness.core.record_types import CellRecord, OutcomeRecord
 from evenbench.harness.core.serialization import digest
 from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.statistics.estimates import Estimate, level, process_values
+from evenbench.harness.results import interleaving
+from evenbench.harness.statistics import ratios
+from evenbench.harness.statistics.estimates import Estimate, level
 
 LATENCY, ERROR, MEMORY, ARTIFACT = "latency", "error", "memory", "artifact"
 METRICS = (LATENCY, ERROR, MEMORY, ARTIFACT)
@@ -143,8 +145,13 @@ class Gathering:
     _texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: OutcomeRecord) -> None:
-        """Add a well-formed record; the later of two records of a cell in a run counts."""
+        """Add a well-formed record; the later of two records of a cell in a run counts.
+
+        A cell of another commit (`evenbench run --against`) is no point: the commit has its own.
+        """
         cell = record["cell"]
+        if cell.get("side"):
+            return
         point = self._point(record, str(cell.get("device") or "cpu"))
         points = self._points.setdefault(cell["key"], [])
         if points and point.run and points[-1].run == point.run:
@@ -195,9 +202,8 @@ def values(record: OutcomeRecord) -> dict[str, Estimate]:
     """
     levels: dict[str, Estimate | None] = {}
     if record["outcome"] == "ok":
-        samples, memory = record.get("samples_ns"), record.get("memory")
-        artifact = record.get("artifact")
-        levels[LATENCY] = _level(process_values((samples.get(COMPUTE) if samples else None) or []))
+        memory, artifact = record.get("memory"), record.get("artifact")
+        levels[LATENCY] = ratios.level(interleaving.sweeps_of(record, COMPUTE))
         levels[MEMORY] = _level((memory.get("peak_rss_bytes") if memory else None) or [])
         levels[ARTIFACT] = _level([(artifact.get("bytes") if artifact else 0) or 0])
     if record["outcome"] in ("ok", "mismatch"):

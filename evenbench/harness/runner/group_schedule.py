@@ -22,7 +22,9 @@ from evenbench.harness.statistics import ratios
 from evenbench.harness.statistics.ratios import NO_PRIOR, Prior, Ratio
 
 FRONT_WEIGHT = 2.0
-"""Weight of a ratio between front-runners, against the weight 1 of a ratio to the baseline."""
+"""Weight of a ratio between front-runners, and of a ratio to another side of the same cell, against
+the weight 1 of a ratio to the baseline.
+"""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class PartGroup:
         """The baseline with the fewest options; without a baseline, the fastest part so far."""
         eager = [part for part in self.right if registry.row(part.cell.backend).baseline]
         if eager:
-            return min(eager, key=lambda part: len(part.cell.options))
+            return min(eager, key=lambda part: (bool(part.beside), len(part.cell.options)))
         return min(self.right, key=lambda part: (_is_control(part), _time_of(part)), default=None)
 
     @property
@@ -260,7 +262,10 @@ def _with_reference(group: PartGroup, members: Iterable[Part]) -> list[Part]:
 
 
 def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
-    """The ratios of a group that matter: to the reference, and of front-runners to the fastest."""
+    """The ratios of a group that matter.
+
+    To the reference, of front-runners to the fastest, and of a cell to its other sides.
+    """
     times, reference = group.times, group.reference
     parts = {part.cell.key: part for part in group.right if part.cell.key in times}
     if reference is None or reference.cell.key not in times or len(parts) < 2:
@@ -278,4 +283,10 @@ def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
         for part in parts.values()
         if part is not leader and part is not reference and leader is not reference
     ]
-    return pairs + [pair for pair in front if pair.is_close]
+    beside = [
+        race(part, parts[part.beside], FRONT_WEIGHT)
+        for part in parts.values()
+        if part.beside in parts and reference not in (part, parts[part.beside])
+    ]
+    listed = [*pairs, *beside, *(pair for pair in front if pair.is_close)]
+    return list({frozenset((id(r.slower), id(r.faster))): r for r in listed}.values())

@@ -19,7 +19,7 @@ from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.environment import cpu, gpu, memory
 from evenbench.harness.runner.job import Reply
-from evenbench.harness.runner.launcher import Worker
+from evenbench.harness.runner.other_side import TurnWorker
 from evenbench.harness.runner.sweep import Part
 from evenbench.harness.runner.turn_order import balanced_orders
 from evenbench.harness.statistics import rounds
@@ -47,7 +47,7 @@ class Start(Protocol):
 class Resident:
     """A started worker, and the function that completes its reply."""
 
-    worker: Worker
+    worker: TurnWorker
     complete: Callable[[Reply], Reply] = lambda reply: reply
 
 
@@ -67,7 +67,7 @@ class Member:
     """The last reply of a turn."""
 
     @contextmanager
-    def awake(self) -> Iterator[Worker]:
+    def awake(self) -> Iterator[TurnWorker]:
         """Continue the stopped process for the time of the context."""
         begin = time.monotonic()
         self.resident.worker.process.go()
@@ -158,7 +158,7 @@ class GroupSweep:
             self._take_turns(members)
             cells = [member.part.cell.id for member in members]
             for member in members:
-                self.listen("measure", f"judging {member.part.cell.backend}")
+                self.listen("measure", f"judging {member.part.cell.backend_label}")
                 self.replies.append((member.part, _with_turns(member.finish(), name, cells)))
         return waiting
 
@@ -171,7 +171,7 @@ class GroupSweep:
             if len(members) > 1 and not _has_room(part, members):
                 waiting.append(part)
                 continue
-            self.listen("measure", f"loading {part.cell.backend}")
+            self.listen("measure", f"loading {part.cell.backend_label}")
             member = Member(part, stack.enter_context(self.start(part)))
             failure = member.load()
             if failure is None:

@@ -10,7 +10,7 @@ from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import Unavailable
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.record_types import OutcomeRecord
-from evenbench.harness.core.types import BOUNDARIES, COMPUTE, INNER_BOUNDARIES, Cell
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE, INNER_BOUNDARIES, Cell, to_json
 from evenbench.harness.environment import energy, environment_names
 from evenbench.harness.results import quality_warnings, records
 from evenbench.harness.results.records import Record
@@ -85,12 +85,30 @@ def line(
         **_provenance(prepared),
         "limit": roofline.of(cell, operations, peaks) if operations and peaks else None,
         "environment": record_parts.environment(prepared, processes),
-        "reproduce": f"{entry.command} {records.cell_flag(cell.id)} --plan {plan.name}",
+        "reproduce": _reproduce(entry, plan),
+        **_other_side(entry, processes),
     }
     record["warnings"] = [
         str(warning) for warning in quality_warnings.about(cast(OutcomeRecord, record))
     ]
     return record
+
+
+def _reproduce(entry: Entry, plan: Plan) -> str:
+    """The command that measures the cell again; a cell of another side joins by `--against`."""
+    selected = entry.against.cell if entry.against else entry.cell.id
+    return f"{entry.command} {records.cell_flag(selected)} --plan {plan.name}"
+
+
+def _other_side(entry: Entry, processes: Sequence[Record]) -> dict[str, Any]:
+    """The side of a cell, with the origins of the modules, and the past result; usually empty."""
+    facts: dict[str, Any] = {}
+    if entry.against:
+        origins = record_parts.last(processes).get("origins", {})
+        facts["against"] = {**to_json(entry.against), "origins": origins}
+    if entry.then:
+        facts["then"] = entry.then
+    return facts
 
 
 def _accuracy(processes: Sequence[Record]) -> dict[str, Any]:

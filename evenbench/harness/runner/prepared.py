@@ -56,8 +56,24 @@ class Prepared:
     """The lock of the cell's virtual environment, as facts for the record; None for this one."""
     calibration: Artifact | None = None
     """The samples behind the ranges of int8-static; None for other precisions."""
+    commit: str = ""
+    """The commit with the code of the cell; empty for the working folder."""
     sizes: tuple[Prepared, ...] = ()
     """For each other size of the model, if requested: the same artifact, its inputs and golden."""
+
+    @classmethod
+    def read(cls, facts: Mapping[str, Any], commit: str) -> Prepared:
+        """The entries prepared by a process of another commit, from their JSON (`to_json`)."""
+        return cls(
+            Artifact(**facts["inputs"]),
+            Artifact(**facts["artifact"]),
+            facts["weights"],
+            Artifact(**facts["golden"]) if facts["golden"] else None,
+            tuple(facts["distributions"]),
+            facts["environment"],
+            Artifact(**facts["calibration"]) if facts.get("calibration") else None,
+            commit,
+        )
 
     @property
     def work(self) -> Mapping[str, Any]:

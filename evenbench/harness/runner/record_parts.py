@@ -112,6 +112,8 @@ def environment(prepared: Prepared | None, processes: Sequence[Record]) -> dict[
     if lock:  # packages of this interpreter are not those of the environment
         facts |= {"python": lock["python"], "packages": {}}
     facts |= process.get("installation", {})
+    if prepared and prepared.commit:
+        facts["commit"] = prepared.commit
     return {
         **facts,
         "lock": lock,

@@ -37,7 +37,9 @@ from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, gr
 from evenbench.harness.runner.group_sweep import GroupSweep, Resident
 from evenbench.harness.runner.job import Job, Measurement, Reply
 from evenbench.harness.runner.journal import Journal
+from evenbench.harness.runner.other_side import OtherSide
 from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Prepared
 from evenbench.harness.runner.sweep import Part, record, take_over
 
 
@@ -70,6 +72,8 @@ class Run:
     listen: Callable[[Event], None] = lambda event: None
     labelled: LabelledData | None = None
     """Prepared for every model. The first process of each cell is scored on it."""
+    sides: Mapping[str, OtherSide] = field(default_factory=dict)
+    """The other sides of the run, by the `side` of their cells."""
     journal: Journal = field(init=False)
     steps: int = field(default=0, init=False)
     total: int = field(default=0, init=False)
@@ -121,7 +125,10 @@ class Run:
             }
             self._entries |= waiting
             self.total += len(waiting) * (1 + self.plan.processes)
-            parts = [Part(entry.cell) for entry in waiting.values()]
+            parts = [
+                Part(entry.cell, beside=entry.against.key if entry.against else "")
+                for entry in waiting.values()
+            ]
             self._prepare(parts)
             self._measure_peaks(parts)
             self._sweep(parts)
@@ -129,16 +136,24 @@ class Run:
 
     def _prepare(self, parts: Sequence[Part]) -> None:
         """Prepare all parts, several at a time, and take over processes of an interrupted run."""
-        cells = [part.cell for part in parts]
+        own = [part for part in parts if not part.cell.side]
+        cells = [part.cell for part in own]
 
         def begin(cell: Cell) -> None:
             self._tell("prepare", cell.id)
 
         with closing(self._preparer.prepare_all(cells, begin)) as pairs:
-            for part, (_, result) in zip(parts, pairs, strict=True):
-                take_over(part, partial(parallel_preparation.deliver, result), self.journal)
-                self._count(part)
-                self._settle(part)
+            for part, (_, result) in zip(own, pairs, strict=True):
+                self._take_over(part, partial(parallel_preparation.deliver, result))
+        for part in parts:
+            if part.cell.side:
+                begin(part.cell)
+                self._take_over(part, self.sides[part.cell.side].prepare)
+
+    def _take_over(self, part: Part, prepare: Callable[[Cell], Prepared]) -> None:
+        take_over(part, prepare, self.journal)
+        self._count(part)
+        self._settle(part)
 
     def _sweep(self, parts: Sequence[Part]) -> None:
         """Sweep the groups of the parts until the plan is met."""
@@ -209,6 +224,10 @@ class Run:
     def _start(self, part: Part) -> Iterator[Resident]:
         """Start a part's process; a cell's first process is scored on the labelled data."""
         assert part.prepared is not None
+        if part.cell.side:
+            with self.sides[part.cell.side].start(part.cell) as other:
+                yield Resident(other)
+            return
         job = Job("measure", part.cell, Measurement(self.plan), folders=part.prepared.folders())
         with tempfile.TemporaryDirectory() as folder:
             labelled, complete = self.labelled, _unchanged

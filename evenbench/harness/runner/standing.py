@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
 from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, Race
 
 SHOWN = 3
@@ -21,7 +22,7 @@ def of(group: PartGroup, schedule: GroupSchedule) -> str:
     )
     if not ranked or reference is None:
         return ""
-    names = [f"{race.faster.cell.backend} {_times(race)}" for race in ranked[:SHOWN]]
+    names = [f"{race.faster.cell.backend_label} {_times(race)}" for race in ranked[:SHOWN]]
     widest = max(race.half_width for race in races)
     half = f", widest {percent(widest)}" if math.isfinite(widest) else ""
     return f"; so far {', '.join(names)} of {reference.cell.backend}{half}"
@@ -52,16 +53,15 @@ def resolution(schedule: GroupSchedule) -> str:
     if not wide:
         return first
     worst = max(wide, key=lambda race: race.half_width)
-    pair = f"{worst.faster.cell.backend} over {worst.slower.cell.backend}, {worst.group.name}"
+    faster, slower = worst.faster.cell.backend_label, worst.slower.cell.backend_label
+    pair = f"{faster} over {slower}, {worst.group.name}"
     return f"{first}; widest {percent(worst.half_width)}: {pair}{_remedy(schedule, wide)}"
 
 
 def _remedy(schedule: GroupSchedule, wide: Sequence[Race]) -> str:
     """The number and time of sweeps that would bring all ratios to the plan's half-width."""
-    limited = math.isfinite(schedule.plan.budget_seconds)
-    remedy = "a larger --budget" if limited else "a larger --plan, or a quieter machine,"
     if any(not math.isfinite(race.half_width) for race in wide):
-        return f"; {remedy} gives enough processes for an interval"
+        return f"; {_flags(schedule, schedule.plan.processes)} gives processes for an interval"
     predicted = schedule.sweeps_left()
     groups = {race.group.name: race.group for race in wide}.values()
     seconds = [group.seconds[-1] * predicted[group.name] for group in groups if group.seconds]
@@ -70,4 +70,21 @@ def _remedy(schedule: GroupSchedule, wide: Sequence[Race]) -> str:
     sweeps = sum(predicted[group.name] for group in groups)
     minutes = max(1, math.ceil(sum(seconds) / 60))
     more = "1 more sweep" if sweeps == 1 else f"{sweeps} more sweeps"
-    return f"; about {more} ({minutes} min) would resolve them: {remedy} takes more"
+    most = max(group.sweeps + predicted[group.name] for group in groups)
+    flags = _flags(schedule, most, sum(seconds))
+    return f"; about {more} ({minutes} min) would resolve them: {flags}"
+
+
+def _flags(schedule: GroupSchedule, sweeps: int, seconds: float = 0.0) -> str:
+    """The flags for `sweeps` of a group, and for `seconds` more than the budget, if any."""
+    plan = schedule.plan
+    flags = []
+    if sweeps > plan.process_limit:
+        thorough = PLANS["thorough"]
+        if sweeps > thorough.process_limit:
+            return "a quieter machine"
+        flags += [] if sweeps <= PRECISE_PROCESSES else [f"--plan {thorough.name}"]
+        flags.append(f"--half-width {100 * plan.half_width:g}%")
+    if math.isfinite(plan.budget_seconds):
+        flags.append(f"--budget {math.ceil((plan.budget_seconds + seconds) / 60)}m")
+    return " ".join(flags) or "the same command again, on a quieter machine"

@@ -47,6 +47,8 @@ class Part:
     processes: list[Record] = field(default_factory=list)
     ended: Reply | None = None
     """The refusal or failure, or `Reply(None)` after enough measured processes."""
+    beside: str = ""
+    """Key of the cell beside which this cell of another side is measured; usually empty."""
 
 
 @dataclass

@@ -60,18 +60,6 @@ def level(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(logs))
 
 
-def speedup(
-    baseline: Sequence[float], candidate: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
-    """The speed-up of `candidate`: the level of baseline/candidate, with a ratio per sweep.
-
-    Both sequences hold a value per process in sweep order. Values of a sweep are close in time, so
-    pairing removes slow drift. Sequences of different lengths use the common sweeps.
-    """
-    pairs = list(zip(baseline, candidate, strict=False))
-    return level([before / after for before, after in pairs], confidence)
-
-
 def quantile(values: Sequence[float], q: float) -> float:
     """The q-quantile by linear interpolation of order statistics (Hyndman and Fan's type 7)."""
     ordered = sorted(values)

@@ -13,8 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evenbench.harness.statistics.ratios import Prior, Ratio, Sweeps, level, prior_of, ratio
-
-FASTER, SLOWER, EQUIVALENT, UNDECIDED = "faster", "slower", "equivalent", "undecided"
+from evenbench.harness.statistics.words import (
+    EQUIVALENT,
+    FASTER,
+    INCONCLUSIVE,
+    SLOWER,
+    Word,
+    holm,
+    opposite,
+)
 
 DIFFERENCE_ERROR = 0.04
 """The chance of any false difference word in a run."""
@@ -38,15 +45,14 @@ class Comparison:
 
     ratio: Ratio | None
     """Time of the first member over that of the second; None without a round in common."""
-    word: str
+    word: Word
     within: float | None = None
     """The share within which the members are `EQUIVALENT`: 0.02 is 2 %; None for other words."""
 
     def reverse(self) -> Comparison:
         """The same comparison with both members exchanged."""
-        words = {FASTER: SLOWER, SLOWER: FASTER}
         turned = None if self.ratio is None else self.ratio.reverse()
-        return replace(self, ratio=turned, word=words.get(self.word, self.word))
+        return replace(self, ratio=turned, word=opposite(self.word))
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ def judge(
     """The verdict on each group, with words corrected over all groups.
 
     `withheld(group, first, second, ratio)` is true for a ratio without evidence, such as one from a
-    busy machine; its pair is `UNDECIDED`, and still counts in the corrections.
-    A single sweep without a prior leaves each pair `UNDECIDED`, as do members without a round in
+    busy machine; its pair is `INCONCLUSIVE`, and still counts in the corrections.
+    A single sweep without a prior leaves each pair `INCONCLUSIVE`, as do members without a round in
     common.
     """
     prior = prior_of_groups(groups)
@@ -97,17 +103,15 @@ def judge(
     words = dict(zip(known, _words(list(known.values())), strict=True))
     comparisons: dict[str, dict[tuple[str, str], Comparison]] = {name: {} for name in groups}
     for (name, first, second), pair in ratios.items():
-        known_word = words.get((name, first, second), Comparison(pair, UNDECIDED))
+        known_word = words.get((name, first, second), Comparison(pair, INCONCLUSIVE))
         if pair is not None and withheld is not None and withheld(name, first, second, pair):
-            known_word = Comparison(pair, UNDECIDED)
+            known_word = Comparison(pair, INCONCLUSIVE)
         comparisons[name][first, second] = known_word
     return {name: _ranked(members, comparisons[name]) for name, members in groups.items()}
 
 
 def _words(ratios: Sequence[Ratio]) -> list[Comparison]:
     """The comparison of each ratio, corrected for their number."""
-    from evenbench.harness.statistics.paired_test import holm  # imports numpy
-
     different = holm([pair.p_value() for pair in ratios], DIFFERENCE_ERROR)
     comparisons = []
     for pair, differs in zip(ratios, different, strict=True):
@@ -117,7 +121,7 @@ def _words(ratios: Sequence[Ratio]) -> list[Comparison]:
         elif within is not None:
             comparisons.append(Comparison(pair, EQUIVALENT, within))
         else:
-            comparisons.append(Comparison(pair, UNDECIDED))
+            comparisons.append(Comparison(pair, INCONCLUSIVE))
     return comparisons
 
 

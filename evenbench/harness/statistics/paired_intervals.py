@@ -1,51 +1,28 @@
-"""Intervals robust against a single disturbed pair: trimmed mean and sign interval."""
+"""Intervals of many sessions at once: the mean interval of `ratios`, and the exact sign interval.
+
+All functions take arrays with the log ratios of pairs on the last axis, so simulations run ten
+thousand sessions through the rule that judges one.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from evenbench.harness.statistics.ratios import CLOCK, INFLATION
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Trimmed means of log ratios with intervals: arrays of the leading axes' shape."""
-
-    centre: Array
-    low: Array
-    high: Array
-    error: Array
-    freedom: int
-
-    @property
-    def half(self) -> Array:
-        """Half the width, in log ratio."""
-        half: Array = (self.high - self.low) / 2
-        return half
-
-
-def yuen(pairs: Array, confidence: float, trim: float) -> Interval:
-    """Trimmed mean, Winsorised standard error and t interval over the last axis (K pairs, K >= 2).
-
-    With g = floor(trim * K) cut from each end and s_w the Winsorised standard deviation, the
-    standard error is s_w / ((1 - 2 trim) sqrt(K)) on K - 2g - 1 degrees of freedom, as in
-    `scipy.stats.mstats.trimmed_mean_ci`.
-    """
+def half_width(pairs: Array, confidence: float) -> Array:
+    """Half of Student's t interval of the mean, as `ratios.Ratio.half_width` without a prior."""
     count = pairs.shape[-1]
-    cut = int(trim * count)
-    ordered = np.sort(pairs, axis=-1)
-    kept = ordered[..., cut : count - cut]
-    centre = kept.mean(axis=-1)
-    winsorised = np.clip(ordered, kept[..., :1], kept[..., -1:])
-    error = winsorised.std(axis=-1, ddof=1) / ((1 - 2 * trim) * math.sqrt(count))
-    freedom = kept.shape[-1] - 1
-    half = t_quantile(0.5 + confidence / 2, freedom) * error
-    return Interval(centre, centre - half, centre + half, error, freedom)
+    variance = np.maximum(pairs.var(axis=-1, ddof=1), CLOCK**2)
+    error: Array = INFLATION * np.sqrt(variance / count)
+    return t_quantile(0.5 + confidence / 2, count - 1) * error
 
 
 def sign_rank(pairs: int, confidence: float) -> float:
@@ -72,7 +49,7 @@ def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
     return ordered[..., int(rank) - 1], ordered[..., -int(rank)]
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+def t_quantile(probability: float, freedom: float) -> float:
     """The quantile of Student's t; infinite without degrees of freedom."""
     from scipy.special import stdtrit
 

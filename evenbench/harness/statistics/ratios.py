@@ -23,17 +23,8 @@ from dataclasses import dataclass, field, replace
 from evenbench.harness.statistics.estimates import CONFIDENCE, Estimate, median
 from evenbench.harness.statistics.priors import MOST_FREEDOM, NO_PRIOR, Prior, fitted
 
-__all__ = [
-    "NO_PRIOR",
-    "Prior",
-    "Ratio",
-    "Sweeps",
-    "against_clock",
-    "level",
-    "prior_of",
-    "ratio",
-    "stalled",
-]
+__all__ = ["NO_PRIOR", "Prior", "Ratio", "Sweeps", "against_clock", "level", "of_values"]
+__all__ += ["prior_of", "process_level", "ratio", "stalled"]
 
 Sweeps = Mapping[str, Mapping[int, float]]
 """Sweep → round → time of a block in ns (a lap's median, positive)."""
@@ -86,6 +77,8 @@ class Ratio:
     """Excluded sweep → "slower" or "faster", the side with a stalled process."""
     floor: float = CLOCK**2
     """The smallest admissible variance of a sweep's value: clock, and error of its median."""
+    values: tuple[float, ...] = ()
+    """The log ratio of each sweep in use."""
 
     def half_width(self, confidence: float = CONFIDENCE) -> float | None:
         """Half the interval's width in log ratio; None if unknown or beyond `WIDEST`."""
@@ -133,7 +126,8 @@ class Ratio:
         """The ratio with both sides exchanged."""
         sides = {"slower": "faster", "faster": "slower"}
         apart = {sweep: sides[side] for sweep, side in self.apart.items()}
-        return replace(self, log=-self.log, apart=apart)
+        values = tuple(-value for value in self.values)
+        return replace(self, log=-self.log, apart=apart, values=values)
 
 
 def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | None:
@@ -170,6 +164,11 @@ def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | No
     return _summary(kept, errors, apart).moderated(prior)
 
 
+def of_values(logs: Sequence[float]) -> Ratio:
+    """The ratio of sweeps with these log ratios, all in use and without a prior."""
+    return _summary(logs, [], {}).moderated(NO_PRIOR)
+
+
 def against_clock(sweeps: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | None:
     """The level of a cell as a ratio to 1 ns, without stalled processes; None without a block.
 
@@ -197,6 +196,14 @@ def level(
     """
     summary = against_clock(sweeps, prior)
     return None if summary is None else summary.estimate(confidence)
+
+
+def process_level(values: Sequence[float]) -> Estimate:
+    """The level of one positive value per process; raises ValueError without a value."""
+    known = level({str(number): {0: value} for number, value in enumerate(values)})
+    if known is None:
+        raise ValueError("level of no values; expected one or more")
+    return known
 
 
 def stalled(sweeps: Sweeps) -> Mapping[str, float]:
@@ -240,7 +247,7 @@ def _summary(values: Sequence[float], errors: Sequence[float], apart: Mapping[st
     if errors:
         within = median([error**2 for error in errors])
         floor = max(floor, within if _agrees(variance, len(values) - 1, within) else 0.0)
-    return Ratio(centre, variance, None, 0.0, len(values), apart, floor)
+    return Ratio(centre, variance, None, 0.0, len(values), apart, floor, tuple(values))
 
 
 def _agrees(variance: float | None, freedom: int, within: float) -> bool:

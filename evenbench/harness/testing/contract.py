@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +20,7 @@ from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Model
 from evenbench.harness.measurement import attestation, sampling, timing
+from evenbench.harness.measurement.turns import Turns
 from evenbench.harness.runner.preparation import Preparer
 from evenbench.harness.runner.prepared import Prepared
 from evenbench.harness.testing.crashing import INNER, fresh_registry
@@ -168,9 +168,10 @@ class BackendContract:
             "a second clock has a boundary and a name, or neither"
         )
         if session.inner:
-            samples, _ = sampling.sample(
-                session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1)
-            )
+            turns = Turns(session, kit.batches(), PLANS["quick"], typical_ns=0.0)
+            for number in range(3):
+                turns.take(number)
+            samples = turns.samples()
             assert len(samples[session.inner].laps_ns) == len(samples["compute"].laps_ns)
             assert all(isinstance(lap, int) and lap > 0 for lap in samples[session.inner].laps_ns)
             assert sampling.binding(samples, session) is not None, (

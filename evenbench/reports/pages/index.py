@@ -27,6 +27,7 @@ from evenbench.reports.sections import (
     precisions,
     provenance,
     roofline,
+    sides,
     tuning,
     warnings,
 )
@@ -167,6 +168,7 @@ def _context(
         "summary": overview.summary(groups),
         "glance": overview.glance(groups),
         "precisions": precisions.families(members),
+        "sides": sides.rows(groups),
         "tuning": tuning.rows(members),
         "binding": binding_cost.rows(members),
         "health": warnings.rows(members),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from evenbench.reports import cell_texts, formatting, result_groups, verdict
 from evenbench.reports.result_groups import BASELINE, Group, Result
+from evenbench.reports.sections import sides
 
 WARNINGS_SHOWN = 8
 """Limit on kinds of warning under the table; a report has all warnings."""
@@ -38,7 +39,10 @@ class OutcomeRow:
 
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[OutcomeRow]:
     """Return a row per record, by group, correct cells first, fastest first."""
-    groups = result_groups.groups(result_groups.results(lines))
+    return _rows(result_groups.groups(result_groups.results(lines)))
+
+
+def _rows(groups: Sequence[Group]) -> list[OutcomeRow]:
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 
@@ -47,6 +51,7 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
 
     The time of an incorrect output stands in brackets.
     """
+    groups = result_groups.groups(result_groups.results(lines))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cell", overflow="fold")
     table.add_column("outcome", no_wrap=True)
@@ -54,14 +59,31 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
     table.add_column(f"over {BASELINE}", justify="right")
     table.add_column("parity", justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold", ratio=1)
-    for row in rows(lines):
+    for row in _rows(groups):
         table.add_row(*_styled(row))
     console.print(table)
     busy = verdict.machine_words(result_groups.groups(result_groups.results(lines)))
     if busy:
         console.print(Text(busy, style="bold"))
+    _show_sides(groups, console)
     for words in _footnotes(lines):
         console.print(Text(words, style="dim"))
+
+
+def _show_sides(groups: Sequence[Group], console: Console) -> None:
+    """Print the cells beside their other sides, if the run has any."""
+    listed = sides.rows(groups)
+    if not listed:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("cell", overflow="fold")
+    table.add_column("other side", overflow="fold")
+    for heading in ("here", "there", "there over here"):
+        table.add_column(heading, justify="right")
+    table.add_column("here is", overflow="fold", ratio=1)
+    for row in listed:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:

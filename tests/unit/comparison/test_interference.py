@@ -28,6 +28,7 @@ def pair(slower: float, cpu: float, **health: float) -> dict[str, Any]:
         "health": {**QUIET, **health},
         "ends": [end, end],
         "log_ratios": {"latency": math.log(slower)},
+        "times_ns": [[1000.0] * 4, [1000.0 * slower] * 4],
         "seconds": 1.0,
     }
 

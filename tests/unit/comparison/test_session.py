@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -116,11 +117,13 @@ def end(reason: str = "") -> dict[str, Any]:
     }
 
 
-def pair(*ends: dict[str, Any]) -> dict[str, Any]:
+def pair(*ends: dict[str, Any], ratio: float = 0.0) -> dict[str, Any]:
+    """A pair of processes with this log ratio of latency."""
     health = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
     return {
         "ends": ends,
-        "log_ratios": {"latency": 0.0},
+        "log_ratios": {"latency": ratio},
+        "times_ns": [[1e6] * 4, [1e6 * math.exp(ratio)] * 4],
         "seconds": 1.0,
         "health": health,
         "cpu_ns": [[1.0], [1.0]],
@@ -138,6 +141,16 @@ def test_wrong_outputs_of_a_single_process_make_the_cell_wrong() -> None:
     assert exit_status.ending([result]).code == exit_codes.WORSE
     (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=[bad] * 8)], paired_test.Rule())
     assert result["wrong"] == ["", "logits are off"]
+
+
+def test_a_stalled_process_is_left_out_and_named() -> None:
+    sides = Side("base"), Side("head")
+    steady_pairs = [pair(end(), end(), ratio=0.001 * number) for number in range(-4, 5)]
+    stalled = [*steady_pairs, pair(end(), end(), ratio=1.5)]
+    (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=stalled)], paired_test.Rule())
+    latency = result["metrics"]["latency"]
+    assert (latency["verdict"], latency["screen"]["pairs"]) == ("equivalent", 9)
+    assert result["health"] == ["left out 1 of 10 pairs: a process stalled (1 of head)"]
 
 
 def test_an_unmeasurable_control_is_reported_and_invalidates_the_comparison() -> None:
@@ -239,7 +252,7 @@ def swept(
     def take(pairing: Pairing, words: object, plan: object, lot: object) -> dict[str, Any]:
         order.append(pairing.cell + "*" * pairing.control)
         ratio = noise.gauss(0, 0.002) if pairing.control else ratios[pairing.cell](noise)
-        return {**pair(end(), end()), "log_ratios": {"latency": ratio}}
+        return pair(end(), end(), ratio=ratio)
 
     monkeypatch.setattr(paired, "take_pair", take)
     monkeypatch.setattr(measurement_lock, "alone", contextlib.nullcontext)

@@ -230,7 +230,7 @@ def test_laps_that_switch_are_told_from_processes_that_differ() -> None:
     halves = [around(level, seed=seed) for seed in (0, 1) for level in (1e6, 1.3e6)]
     (between,) = quality_warnings.about_run([timed("b", *halves)])
     assert "processes lie at two levels in 1 cell (b)" in between.what
-    assert between.do == "use --plan thorough"
+    assert between.do == "use --half-width 3%: up to 12 processes"
     (large,) = quality_warnings.about_run([timed("b", *halves, run={"plan": "thorough"})])
     assert "--plan" not in large.do
 

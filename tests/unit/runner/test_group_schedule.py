@@ -169,6 +169,23 @@ def test_the_resolution_names_the_widest_ratio_and_what_would_resolve_it() -> No
 
 
 @pytest.mark.parametrize(
+    ("sweeps", "budget", "flags"),
+    [
+        (8, 60.0, "--budget 3m"),
+        (12, math.inf, "--half-width 3%"),
+        (12, 60.0, "--half-width 3% --budget 3m"),
+        (30, math.inf, "--plan thorough --half-width 3%"),
+        (31, math.inf, "a quieter machine"),
+    ],
+)
+def test_the_remedy_names_flags_that_allow_the_missing_sweeps(
+    sweeps: int, budget: float, flags: str
+) -> None:
+    due = schedule([part(BASELINE, 1.0)], chosen=replace(PRECISE, budget_seconds=budget))
+    assert standing._flags(due, sweeps, 100.0) == flags
+
+
+@pytest.mark.parametrize(
     ("half", "text"), [(0.01, "±1 %"), (0.0296, "±3 %"), (math.inf, "unknown")]
 )
 def test_half_widths_are_percentages(half: float, text: str) -> None:
@@ -215,3 +232,21 @@ def test_ratios_are_computed_once_until_a_process_is_added_or_a_part_fails() -> 
     again = due.races()
     due.groups[0].parts[1].ended = Reply(None, "failed", "sample", "it crashed")
     assert len(due.races()) < len(again)
+
+
+def test_a_cell_and_its_other_side_are_a_race_whatever_the_baseline() -> None:
+    base, here, there = part(BASELINE, 9, 9, 9), part("ort", 3, 3, 3), part("ort@1.24.1", 6, 6, 6)
+    there.beside = here.cell.key
+    races = [
+        (race.slower.cell.backend, race.faster.cell.backend)
+        for race in schedule([base, here, there]).races()
+    ]
+    assert sorted(races) == sorted(
+        [(BASELINE, "ort"), (BASELINE, "ort@1.24.1"), ("ort@1.24.1", "ort")]
+    )
+
+
+def test_the_baseline_of_another_side_is_no_reference() -> None:
+    here, there = part(BASELINE, 9, 9, 9), part(f"{BASELINE}@2.1", 6, 6, 6)
+    there.beside = here.cell.key
+    assert PartGroup("", [there, here]).reference is here

@@ -55,26 +55,6 @@ def test_overlap_includes_the_ends() -> None:
     ]
 
 
-def test_a_speedup_is_baseline_over_candidate_sweep_by_sweep() -> None:
-    """What drifts from sweep to sweep hits both, so the paired interval is narrow."""
-    drift = np.array([1.0, 1.5, 2.0, 3.0])
-    found = estimates.speedup(list(4.0 * drift), list(2.0 * drift))
-    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
-
-
-def test_a_speedup_agrees_with_the_paired_t_test() -> None:
-    baseline, candidate = np.array([5.0, 5.5, 4.9, 5.2]), np.array([4.0, 4.6, 4.1, 3.9])
-    ratio = stats.ttest_rel(np.log(baseline), np.log(candidate)).confidence_interval(0.95)
-    found = estimates.speedup(list(baseline), list(candidate))
-    assert (found.low, found.high) == pytest.approx((math.exp(ratio.low), math.exp(ratio.high)))
-
-
-def test_a_speedup_of_runs_of_two_lengths_uses_the_common_sweeps() -> None:
-    assert estimates.speedup([4.0, 4.0, 400.0], [2.0, 2.0]) == estimates.speedup(
-        [4.0, 4.0], [2.0, 2.0]
-    )
-
-
 @pytest.mark.parametrize("q", [0.0, 0.1, 0.25, 0.5, 0.9, 0.99, 1.0])
 @pytest.mark.parametrize("count", [1, 2, 7, 100])
 def test_quantiles_are_numpys(q: float, count: int) -> None:

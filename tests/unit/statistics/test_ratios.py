@@ -16,8 +16,8 @@ from evenbench.harness.statistics import priors
 from evenbench.harness.statistics.group_verdicts import (
     EQUIVALENT,
     FASTER,
+    INCONCLUSIVE,
     SLOWER,
-    UNDECIDED,
     judge,
     margin,
 )
@@ -173,7 +173,7 @@ def test_words_and_ranking_of_a_group() -> None:
     equal = verdict.between("a", "b")
     assert equal.word == EQUIVALENT
     assert equal.within == 0.01
-    assert verdict.between("a", "elsewhere").word == UNDECIDED
+    assert verdict.between("a", "elsewhere").word == INCONCLUSIVE
     assert verdict.order[-1] == "slow"
     assert set(verdict.fastest) == {"a", "b", "elsewhere"}
     forth, back = verdict.between("slow", "a").ratio, verdict.between("a", "slow").ratio
@@ -184,7 +184,7 @@ def test_words_and_ranking_of_a_group() -> None:
 
 def test_a_single_sweep_decides_nothing() -> None:
     verdict = judge({"g": {"a": cell(100), "b": cell(200)}})["g"]
-    assert verdict.between("b", "a").word == UNDECIDED
+    assert verdict.between("b", "a").word == INCONCLUSIVE
     assert verdict.fastest == verdict.order == ("a", "b")
     assert judge({}) == {}
     assert judge({"g": {}})["g"].fastest == ()
