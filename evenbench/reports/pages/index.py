@@ -170,6 +170,7 @@ def _context(
         "tuning": tuning.rows(members),
         "binding": binding_cost.rows(members),
         "health": warnings.rows(members),
+        "warned": warnings.kinds(members),
         "partings": divergences.rows(members),
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
