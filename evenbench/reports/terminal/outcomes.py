@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,9 +64,9 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
     settings = {verdict.setting(group) for group in groups}
     if len(settings) == 1:
         console.print(Text(settings.pop(), style="dim"))
-    console.print(_table(groups, console.width, setting_in_heading=bool(settings)))
-    for words in _reasons(groups):
-        console.print(Padding(words, (0, 0, 0, 2)))
+    _show_groups(groups, console, setting_in_heading=bool(settings))
+    for reason in _reasons(groups):
+        console.print(Padding(reason, (0, 0, 0, 2)))
     for words in _footnotes(members):
         console.print(Text(words, style="dim"))
     title, *rest = answer.answer(groups, members).lines
@@ -75,32 +76,53 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
         console.print(Text(sentence))
 
 
-def _table(groups: Sequence[Group], width: int, setting_in_heading: bool) -> Table:
-    """A heading per group, and a line per cell. The last column alone is cut where it is long."""
-    headings = ["", *_headings(groups, width), "verdict"]
-    lines: list[list[Text]] = []
-    for group in groups:
-        heading = Text(str(group.first.get("model", "")), style="bold")
+def _show_groups(groups: Sequence[Group], console: Console, setting_in_heading: bool) -> None:
+    """Print a heading per group and a line per cell, with columns aligned over all groups.
+
+    Only the last column is cut where a line is long.
+    """
+    headings = ["", *_headings(groups, console.width), "verdict"]
+    tables = [
+        [_cells(group, result, headings) for result in (*group.ranked, *group.unranked)]
+        for group in groups
+    ]
+    columns = zip(*(line for lines in tables for line in lines), strict=True)
+    needed = [
+        max(len(heading), *(len(cell) for cell in column))
+        for heading, column in zip(headings, columns, strict=True)
+    ]
+    room = console.width
+    widths = [min(needed[0], NAME_WIDTH), *needed[1:-1]]
+    console.print(_table([[Text(heading, style="dim") for heading in headings]], widths, room))
+    for place, (group, lines) in enumerate(zip(groups, tables, strict=True)):
+        title = Text("\n" if place else "").append(str(group.first.get("model", "")), style="bold")
         if setting_in_heading:
-            heading.append(f"  {verdict.setting(group)}", style="dim")
-        lines += [[heading]] if not lines else [[], [heading]]
-        lines += [_cells(group, result, headings) for result in (*group.ranked, *group.unranked)]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, heading_text in enumerate(headings):
-        last, first = place == len(headings) - 1, place == 0
-        cells = [line[place] for line in lines if len(line) > place]
-        needed = max(map(len, [*cells, heading_text]))
+            title.append(f"  {verdict.setting(group)}", style="dim")
+        console.print(title)
+        console.print(_table(lines, widths, room))
+
+
+def _table(lines: Sequence[Sequence[Text]], widths: Sequence[int], room: int) -> Table:
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for place, width in enumerate(widths):
         table.add_column(
-            heading_text,
-            justify="left" if first or last else "right",
+            width=width,
+            justify="right" if place else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=None if last else min(needed, 28),
         )
+    rest = room - sum(widths) - GAP * len(widths)
+    table.add_column(width=max(rest, NARROWEST), no_wrap=True, overflow="ellipsis")
     for line in lines:
         table.add_row(*line)
     return table
 
+
+NAME_WIDTH = 28
+"""The widest name of a runtime with its options that is shown in full."""
+
+GAP, NARROWEST = 2, 8
+"""Columns between two numbers, and the least width of the verdict."""
 
 LATENCY, SPEEDUP, PARITY, INTERVAL = "latency", f"× {BASELINE}", "parity", "95 % interval"
 
@@ -123,7 +145,7 @@ def _cells(group: Group, result: Result, headings: Sequence[str]) -> list[Text]:
         PARITY: Text(cell_texts.parity_text(result)),
     }
     cells = [Text(f"  {result.name}")]
-    for before, heading in zip(headings, headings[1:-1], strict=False):
+    for before, heading in itertools.pairwise(headings[:-1]):
         if heading == INTERVAL:
             cells.append(Text(_interval(intervals[before]), style="dim"))
         else:
