@@ -114,7 +114,7 @@ def _lead(groups: Sequence[Group], shared: Sequence[str]) -> str:
     against = [group for group in groups if group.baseline]
     if BASELINE in shared:
         return f"{BASELINE} is among the fastest of {_settings(groups)}."
-    gains = [(group, _best(group)) for group in against]
+    gains = [(group, _gain(group, shared)) for group in against]
     known = [(group, gain) for group, gain in gains if gain and formatting.judged(gain)]
     if not known:
         return _without_baseline(groups)
@@ -144,8 +144,11 @@ def _without_baseline(groups: Sequence[Group]) -> str:
     return f"Without {BASELINE}, the fastest of each group is compared with the next."
 
 
-def _best(group: Group) -> Estimate | None:
-    return group.speedup(group.fastest[0]) if group.fastest[0] is not group.baseline else None
+def _gain(group: Group, shared: Sequence[str]) -> Estimate | None:
+    """The speed-up of the runtime of the title, otherwise of the fastest."""
+    only = shared[0] if len(shared) == 1 else group.fastest[0].name
+    chosen = next(result for result in group.fastest if result.name == only)
+    return None if chosen is group.baseline else group.speedup(chosen)
 
 
 def _open(ranked: Sequence[Group], judged: Sequence[Group]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from evenbench.reports import assets, constraints, formatting, newest_records, result_groups
-from evenbench.reports.charts import laps, speedups
+from evenbench.reports.charts import parity, phases, speedups
 from evenbench.reports.pages import history
 from evenbench.reports.pages.templates import template
 from evenbench.reports.result_groups import Group, Result
@@ -166,6 +166,13 @@ def _context(
         "head": overview.head(groups, members, notes),
         "summary": overview.summary(groups),
         "glance": overview.glance(groups),
+        "charts": {
+            "overview": speedups.overview(groups),
+            "cold_start": phases.cold_starts(groups),
+            "correctness": parity.correctness(groups),
+            "limit": roofline.drawn(groups),
+            "tuning": tuning.drawn(members),
+        },
         "precisions": precisions.families(members),
         "tuning": tuning.rows(members),
         "binding": binding_cost.rows(members),
@@ -181,32 +188,24 @@ def _context(
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),
         "tables": {table.name: table for table in tables},
-        "data": _data(groups, members, tables),
+        "data": _data(tables),
         "packed": _packed(groups, tables),
         "style": Markup(assets.own("page.css")),
         "scripts": [
             Markup(assets.own("theme.js")),
             Markup(assets.own("tables.js")),
-            Markup(assets.own("figures.js") + assets.own("charts.js")),
+            Markup(assets.own("charts.js")),
         ],
     }
 
 
-def _data(
-    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[Table]
-) -> dict[str, Markup]:
+def _data(tables: Iterable[Table]) -> dict[str, Markup]:
     """JSON for the scripts at start, by id of the element."""
-    shown = {
+    return {
         f"table-{table.name}": assets.element(_plain(table))
         for table in tables
         if table.name == "matrix"
     }
-    figures = {
-        "overview-figure": speedups.overview(groups),
-        "tuning-figure": tuning.figure(members),
-        "limit-figure": roofline.figure(groups),
-    }
-    return {**{name: assets.element(figure) for name, figure in figures.items()}, **shown}
 
 
 def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
@@ -214,10 +213,9 @@ def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
 
     Readers never open most of a large report.
     """
-    drawn = laps.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
-        compared.append(assets.dump(comparison.compare(group, first, drawn)))
+        compared.append(assets.dump(comparison.compare(group, first)))
         members = (*group.ranked, *group.unranked)
         described += [
             assets.dump(shared.fold(details.describe(group, result))) for result in members
@@ -232,11 +230,9 @@ def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),
     }
-    libraries = {
-        "datatables-source": assets.packed_library(*assets.DATATABLES),
-        "plotly-source": assets.packed_library(*assets.PLOTLY),
-    }
-    return {**{name: assets.pack(text) for name, text in texts.items()}, **libraries}
+    library = assets.packed_library(*assets.DATATABLES)
+    packed = {name: assets.pack(text) for name, text in texts.items()}
+    return {**packed, "datatables-source": library}
 
 
 class _Shared:

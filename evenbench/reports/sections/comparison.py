@@ -1,4 +1,4 @@
-"""Comparison of the runtimes of one group: ranking and figures, drawn on request by the page."""
+"""Comparison of the runtimes of one group: ranking and laps, drawn on request by the page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evenbench.harness.core.types import COMPUTE
-from evenbench.reports import cell_texts, formatting, result_groups, verdict
-from evenbench.reports.charts import laps, parity, phases, speedups
-from evenbench.reports.charts.axes import Figure
-from evenbench.reports.result_groups import BASELINE, Group, Result
+from evenbench.reports import cell_texts, formatting, verdict
+from evenbench.reports.charts import laps
+from evenbench.reports.result_groups import Group, Result
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -26,16 +25,15 @@ def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
         index += len(group.results)
 
 
-def compare(group: Group, first: int, laps_drawn: int) -> dict[str, Any]:
-    """Return the ranking of a group and its figures, as JSON with texts."""
+def compare(group: Group, first: int) -> dict[str, Any]:
+    """Return the ranking of a group and the distribution of its laps, as JSON with texts."""
     members = (*group.ranked, *group.unranked)
     return {
         "title": _title(group),
         "words": f"{verdict.judge(group).words}.",
         "rows": [_row(group, result, place) for place, result in enumerate(members)],
         "first": first,
-        "figures": [figure for figure in _figures(group, laps_drawn) if figure["figure"]],
-        "baseline": group.baseline is not None,
+        "laps": laps.boxes(group),
     }
 
 
@@ -64,57 +62,3 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         "parity": cell_texts.parity_text(result),
         "words": cell_texts.reason(group, result),
     }
-
-
-def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
-    best = verdict.fastest_names(group) or "nothing"
-    yield _figure(
-        "Distribution of compute laps",
-        laps.figure(group, laps_drawn),
-        _laps_words(group, laps_drawn),
-        whole=True,
-    )
-    yield _figure(
-        f"Speed-up over {BASELINE}",
-        speedups.of_group(group),
-        "Dots with 95 % intervals over sweeps. The words in the ranking are stricter: corrected "
-        f"for the number of comparisons in the run. Fastest: {best}.",
-    )
-    yield _figure(
-        "Cold start",
-        phases.cold_starts(group),
-        "Import, load, compile and first step of a fresh process.",
-    )
-    yield _figure(
-        "Prepare",
-        phases.prepares(group),
-        "Export, conversion and compilation, once, before the load.",
-    )
-    yield _figure(
-        "Parity",
-        parity.needed(group),
-        "Tolerance needed over allowed. An output is correct up to 1.",
-    )
-
-
-def _figure(
-    title: str, figure: Figure | None, words: str, *, whole: bool = False
-) -> dict[str, Any]:
-    return {"title": title, "figure": figure, "words": words, "whole": whole}
-
-
-def _laps_words(group: Group, laps_drawn: int) -> str:
-    counts = [
-        len(process)
-        for result in group.ranked
-        for process in result_groups.laps_of(result.record, COMPUTE)
-    ]
-    drawn = (
-        f"evenly spaced laps, at most {laps_drawn} per process"
-        if max(counts, default=0) > laps_drawn
-        else "every lap"
-    )
-    return (
-        f"One box per process, with {drawn}. If boxes differ by more than their width, processes "
-        "matter more than laps."
-    )

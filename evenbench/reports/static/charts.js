@@ -1,4 +1,5 @@
-// The comparison of one group, with its charts; needs figures.js.
+// The comparison of one group, with the distribution of its laps.
+const { make: element } = evenbench;
 const measured = (className, [value, interval], struck) => {
   const cell = element("td", "number");
   cell.append(element("span", struck ? "struck" : className, value));
@@ -22,16 +23,30 @@ const ranked = (row, index) => {
   line.append(measured("", [row.p90], wrong), measured("", [row.p99], wrong), measured("", row.host, wrong), element("td", "number", row.parity), element("td", "words", row.words));
   return line;
 };
-const chart = ({ title, words, figure, whole }) => {
-  const box = element("figure", whole ? "chart whole" : "chart");
-  const caption = element("figcaption");
-  caption.append(element("h3", "", title), element("p", "", words), ...keys(figure));
-  const plot = element("div", "plot");
-  plot.setAttribute("role", "img");
-  plot.setAttribute("aria-label", `${title}. ${words} The numbers are in the tables of this page.`);
-  box.append(caption, plot);
-  later(plot, figure);
-  return box;
+// Boxes of laps: places are percent of the axis, so that they follow the width of the page.
+const placed = (className, left, right) => {
+  const mark = element("span", className);
+  mark.style.left = `${left}%`;
+  if (right !== undefined) mark.style.width = `${Math.max(0, right - left)}%`;
+  return mark;
+};
+const drawnLaps = ({ unit, ticks, rows }) => {
+  const chart = element("div", "laps");
+  for (const { name, boxes } of rows) {
+    const lanes = element("div", "lanes");
+    for (const { at: [low, first, middle, third, high], title } of boxes) {
+      const lane = element("div", "lane");
+      lane.title = title;
+      lane.append(placed("whisker", low, high), placed("box", first, third), placed("middle", middle));
+      lanes.append(lane);
+    }
+    lanes.prepend(...ticks.map(([left]) => placed("rule", left)));
+    chart.append(element("div", "lane-name", name), lanes);
+  }
+  const axis = element("div", "lane-axis");
+  axis.append(...ticks.map(([left, text]) => { const tick = placed("tick", left); tick.textContent = text; return tick; }));
+  chart.append(element("div", "lane-name"), axis, element("div", "lane-name"), element("div", "lane-unit", unit));
+  return chart;
 };
 
 const picker = document.getElementById("group");
@@ -41,7 +56,9 @@ const compare = async (index) => {
   if (picker.value !== String(index)) return;
   document.getElementById("compare-words").textContent = `${group.title}: ${group.words}`;
   document.querySelector("#ranking tbody").replaceChildren(...group.rows.map((row, position) => ranked(row, group.first + position)));
-  document.getElementById("figures").replaceChildren(...group.figures.map(chart));
+  const figure = document.getElementById("laps-chart");
+  figure.hidden = !group.laps;
+  figure.querySelector(".plot").replaceChildren(...(group.laps ? [drawnLaps(group.laps)] : []));
 };
 picker.addEventListener("change", () => compare(Number(picker.value)));
 document.addEventListener("click", (event) => {
@@ -49,5 +66,4 @@ document.addEventListener("click", (event) => {
   if (link) compare(Number(link.dataset.group));
 });
 
-for (const name of ["overview", "tuning", "limit"]) stand(name);
 compare(0);

@@ -1,11 +1,6 @@
 // The tables of cells (DataTables, from the itables package), their filter, and the details of one cell.
 const parse = (id) => JSON.parse(document.getElementById(id).textContent);
-const make = (tag, className = "", text = "") => {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
-};
+const { make } = evenbench;
 
 // Text goes in as text, never as HTML: names and reasons come from results.
 const draw = {
