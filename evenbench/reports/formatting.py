@@ -96,24 +96,27 @@ def judged(estimate: Estimate | None) -> bool:
     return 0 < estimate.high <= WIDEST * estimate.low
 
 
-def latency(estimate: Estimate | None) -> str:
-    """Format an estimate in nanoseconds, without its interval."""
+def latency(estimate: Estimate | None, like_ns: float | None = None) -> str:
+    """Format an estimate in nanoseconds, without its interval.
+
+    In the unit of `like_ns` if given, so that a column has one unit.
+    """
     if estimate is None:
         return DASH
     if not judged(estimate):
         return NOT_JUDGED
-    per, name = duration_unit(estimate.value)
+    per, name = duration_unit(like_ns or estimate.value)
     return f"{_fixed(estimate.value / per, _known_decimals(estimate, per))}{SPACE}{name}"
 
 
-def latency_interval(estimate: Estimate | None) -> str:
+def latency_interval(estimate: Estimate | None, like_ns: float | None = None) -> str:
     """Format an interval in the unit of its value: `8.05 to 8.20 ms`, or `NO_INTERVAL`.
 
     The values of the processes replace an interval wider than `WIDEST`: `0.32, 0.35 and 55.7 ms`.
     """
     if estimate is None:
         return ""
-    per, name = duration_unit(estimate.value)
+    per, name = duration_unit(like_ns or estimate.value)
     return _interval(estimate, per, f"{SPACE}{name}")
 
 

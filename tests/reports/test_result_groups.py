@@ -173,8 +173,8 @@ def test_one_process_gives_no_interval_and_no_judgement():
 
 
 def test_an_unsupported_percentile_is_a_dash():
-    few = comparison.compare(group_of(eager()), 0, 100)["rows"][0]
-    many = comparison.compare(group_of(synthetic.record(laps=200)), 0, 100)["rows"][0]
+    few = comparison.compare(group_of(eager()), 0)["rows"][0]
+    many = comparison.compare(group_of(synthetic.record(laps=200)), 0)["rows"][0]
     assert (few["p90"], few["p99"]) == ("–", "–")
     assert many["p90"] != "–"
     assert many["p99"] != "–"

@@ -269,6 +269,7 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "jinja2",
+    "matplotlib",
     "plotly",
     "PIL",
     "scipy",

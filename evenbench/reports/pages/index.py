@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from evenbench.reports.pages.templates import template
 from evenbench.reports.result_groups import Group, Result
 from evenbench.reports.sections import (
     binding_cost,
-    cells,
+    cell_table,
     comparison,
     details,
     divergences,
@@ -154,13 +154,7 @@ def _uncollected() -> Iterator[None]:
 def _context(
     groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]
 ) -> dict[str, Any]:
-    tables = [
-        cells.matrix(groups),
-        cells.phases(groups),
-        cells.parity(groups),
-        cells.hashes(groups),
-        roofline.table(groups),
-    ]
+    table = cell_table.table(groups)
     cards = models.cards(members)
     return {
         "head": overview.head(groups, members, notes),
@@ -187,28 +181,20 @@ def _context(
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),
-        "tables": {table.name: table for table in tables},
-        "data": _data(tables),
-        "packed": _packed(groups, tables),
+        "table": table,
+        "constant": overview.constant_setting(groups),
+        "column_sets": cell_table.filled_sets(table),
+        "packed": _packed(groups, table),
         "style": Markup(assets.own("page.css")),
         "scripts": [
             Markup(assets.own("theme.js")),
-            Markup(assets.own("tables.js")),
+            Markup(assets.own("tables.js") + assets.own("views.js")),
             Markup(assets.own("charts.js")),
         ],
     }
 
 
-def _data(tables: Iterable[Table]) -> dict[str, Markup]:
-    """JSON for the scripts at start, by id of the element."""
-    return {
-        f"table-{table.name}": assets.element(_plain(table))
-        for table in tables
-        if table.name == "matrix"
-    }
-
-
-def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
+def _packed(groups: Sequence[Group], table: Table) -> dict[str, str]:
     """Compressed data for the scripts on request, by id of the element.
 
     Readers never open most of a large report.
@@ -221,11 +207,7 @@ def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
             assets.dump(shared.fold(details.describe(group, result))) for result in members
         ]
     texts = {
-        **{
-            f"table-{table.name}": assets.dump(_plain(table))
-            for table in tables
-            if table.name != "matrix"
-        },
+        "table-matrix": assets.dump(_plain(table)),
         "group-lines": "\n".join(compared),
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),

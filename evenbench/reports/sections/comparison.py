@@ -48,14 +48,14 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         "id": str(result.cell.get("id", "")),
         "outcome": result.outcome,
         "compute": [
-            formatting.latency(result.compute),
-            formatting.latency_interval(result.compute),
+            formatting.latency(result.compute, group.typical_ns),
+            formatting.latency_interval(result.compute, group.typical_ns),
         ],
         "p90": formatting.duration(result.percentile(COMPUTE, 0.9)),
         "p99": formatting.duration(result.percentile(COMPUTE, 0.99)),
         "host": [
-            formatting.latency(result.host_to_host),
-            formatting.latency_interval(result.host_to_host),
+            formatting.latency(result.host_to_host, group.typical_ns),
+            formatting.latency_interval(result.host_to_host, group.typical_ns),
         ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",

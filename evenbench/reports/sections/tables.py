@@ -23,11 +23,15 @@ MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, its kind, and an explanation of the heading unless obvious."""
+    """A column: its heading, its kind, and an explanation of the heading unless obvious.
+
+    `group` is the column set that shows it; every set shows a column without one.
+    """
 
     title: str
     kind: str = WORDS
     help: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ const ranked = (row, index) => {
   outcome.append(element("span", `badge ${/^[a-z]+$/.test(row.outcome) ? row.outcome : ""}`, row.outcome));
   line.append(element("td", "number", row.rank), name, outcome, measured(`tone ${row.tone}`, row.speedup), measured("", row.compute, wrong));
   line.append(measured("", [row.p90], wrong), measured("", [row.p99], wrong), measured("", row.host, wrong), element("td", "number", row.parity), element("td", "words", row.words));
+  [...line.children].forEach((cell, place) => {
+    cell.dataset.label = document.querySelector(`#ranking thead th:nth-child(${place + 1})`).textContent;
+    if (cell.textContent === "–") cell.classList.add("nothing");
+  });
   return line;
 };
 // Boxes of laps: places are percent of the axis, so that they follow the width of the page.
@@ -50,8 +54,9 @@ const drawnLaps = ({ unit, ticks, rows }) => {
 };
 
 const picker = document.getElementById("group");
-const compare = async (index) => {
+const compare = async (index, chosen = true) => {
   picker.value = String(index);
+  if (chosen) evenbench.compared?.(picker.selectedOptions[0].textContent);
   const group = await evenbench.line("group-lines", index);
   if (picker.value !== String(index)) return;
   document.getElementById("compare-words").textContent = `${group.title}: ${group.words}`;
@@ -66,4 +71,11 @@ document.addEventListener("click", (event) => {
   if (link) compare(Number(link.dataset.group));
 });
 
-compare(0);
+document.addEventListener("compare", ({ detail }) => {
+  const option = [...picker.options].find(({ textContent }) => textContent === detail);
+  if (!option) return;
+  compare(Number(option.value));
+  document.getElementById("compare").scrollIntoView();
+});
+await evenbench.tables;
+if (!location.hash.includes("group=")) compare(0, false);
