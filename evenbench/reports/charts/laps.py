@@ -56,10 +56,8 @@ def boxes(group: Group) -> dict[str, Any] | None:
 
 def _numbers(result: Result) -> list[list[float]]:
     """The quantiles of the laps of each process in nanoseconds."""
-    return [
-        [estimates.quantile(sorted(laps), share) for share in QUANTILES]
-        for laps in result_groups.laps_of(result.record, COMPUTE)
-    ]
+    ordered = [sorted(laps) for laps in result_groups.laps_of(result.record, COMPUTE)]
+    return [[estimates.quantile(laps, share) for share in QUANTILES] for laps in ordered]
 
 
 def _title(number: int, process: Sequence[float]) -> str:
