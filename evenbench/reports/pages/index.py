@@ -35,6 +35,9 @@ from evenbench.reports.sections.tables import Table
 
 NOTHING_ELSE = Companions()
 
+BASELINES_FOR = 200
+"""A page of more groups has no choice of baseline, which takes a ratio per pair of cells."""
+
 NAMED = 5
 """Limit on named outcomes in a note about malformed outcomes."""
 
@@ -200,8 +203,9 @@ def _packed(groups: Sequence[Group], table: Table) -> dict[str, str]:
     Readers never open most of a large report.
     """
     compared, described, shared = [], [], _Shared()
+    choice = len(groups) <= BASELINES_FOR
     for first, group in comparison.first_indices(groups):
-        compared.append(assets.dump(comparison.compare(group, first)))
+        compared.append(assets.dump(comparison.compare(group, first, choice)))
         members = (*group.ranked, *group.unranked)
         described += [
             assets.dump(shared.fold(details.describe(group, result))) for result in members

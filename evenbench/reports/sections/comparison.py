@@ -8,7 +8,7 @@ from typing import Any
 from evenbench.harness.core.types import COMPUTE
 from evenbench.reports import cell_texts, formatting, verdict
 from evenbench.reports.charts import laps
-from evenbench.reports.result_groups import Group, Result
+from evenbench.reports.result_groups import Group, Result, ratio
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -25,16 +25,44 @@ def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
         index += len(group.results)
 
 
-def compare(group: Group, first: int) -> dict[str, Any]:
-    """Return the ranking of a group and the distribution of its laps, as JSON with texts."""
+BASELINES_LISTED = 12
+"""A group with more ranked results than this has no choice of baseline: each has a column."""
+
+
+def compare(group: Group, first: int, other_baselines: bool = True) -> dict[str, Any]:
+    """Return the ranking of a group and the distribution of its laps, as JSON with texts.
+
+    With `other_baselines`, the speed-ups over every other ranked result as well.
+    """
     members = (*group.ranked, *group.unranked)
     return {
         "title": _title(group),
         "words": f"{verdict.judge(group).words}.",
         "rows": [_row(group, result, place) for place, result in enumerate(members)],
         "first": first,
+        "baseline": group.baseline.name if group.baseline else "",
         "laps": laps.boxes(group),
+        "over": _over(group) if other_baselines else {},
     }
+
+
+def _over(group: Group) -> dict[str, list[Any]]:
+    """Baseline → the speed-up of each ranked result over it: value, interval and tone."""
+    if not 1 < len(group.ranked) <= BASELINES_LISTED:
+        return {}
+    return {
+        base.name: [
+            ["1×", "", verdict.BASE] if result is base else _speedup(group, base, result)
+            for result in group.ranked
+        ]
+        for base in group.ranked
+    }
+
+
+def _speedup(group: Group, base: Result, result: Result) -> list[Any]:
+    estimate = ratio(base, result)
+    tone = verdict.tone_of(group.comparison(base, result), estimate)
+    return [formatting.ratio(estimate), formatting.ratio_interval(estimate), tone]
 
 
 def _title(group: Group) -> str:

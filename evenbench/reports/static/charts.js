@@ -21,6 +21,7 @@ const ranked = (row, index) => {
   outcome.append(element("span", `badge ${/^[a-z]+$/.test(row.outcome) ? row.outcome : ""}`, row.outcome));
   line.append(element("td", "number", row.rank), name, outcome, measured(`tone ${row.tone}`, row.speedup), measured("", row.compute, wrong));
   line.append(measured("", [row.p90], wrong), measured("", [row.p99], wrong), measured("", row.host, wrong), element("td", "number", row.parity), element("td", "words", row.words));
+  line.children[3].classList.add("speedup");
   [...line.children].forEach((cell, place) => {
     cell.dataset.label = document.querySelector(`#ranking thead th:nth-child(${place + 1})`).textContent;
     if (cell.textContent === "–") cell.classList.add("nothing");
@@ -53,6 +54,25 @@ const drawnLaps = ({ unit, ticks, rows }) => {
   return chart;
 };
 
+// The baseline of the ranking: torch-eager, or any other correct runtime of the group.
+const baselines = document.getElementById("baseline");
+let compared = null;
+const offered = ({ over, baseline }) => {
+  const names = Object.keys(over);
+  baselines.closest("p").hidden = !names.length;
+  baselines.replaceChildren(...names.map((name) => element("option", "", name)));
+  if (names.includes(baseline)) baselines.value = baseline;
+};
+const rebase = () => {
+  const chosen = compared.over[baselines.value];
+  if (!chosen) return;
+  chosen.forEach(([value, interval, tone], place) => {
+    const cell = document.querySelector(`#ranking tbody tr:nth-child(${place + 1}) .speedup`);
+    cell.replaceChildren(element("span", `tone ${tone}`, value), ...(interval ? [element("small", "", interval)] : []));
+  });
+};
+baselines.addEventListener("change", rebase);
+
 const picker = document.getElementById("group");
 const compare = async (index, chosen = true) => {
   picker.value = String(index);
@@ -61,6 +81,8 @@ const compare = async (index, chosen = true) => {
   if (picker.value !== String(index)) return;
   document.getElementById("compare-words").textContent = `${group.title}: ${group.words}`;
   document.querySelector("#ranking tbody").replaceChildren(...group.rows.map((row, position) => ranked(row, group.first + position)));
+  compared = group;
+  offered(group);
   const figure = document.getElementById("laps-chart");
   figure.hidden = !group.laps;
   figure.querySelector(".plot").replaceChildren(...(group.laps ? [drawnLaps(group.laps)] : []));
