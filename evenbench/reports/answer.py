@@ -57,7 +57,7 @@ def answer(groups: Sequence[Group], members: Sequence[Result]) -> Answer:
 
 
 def _judged(group: Group) -> bool:
-    """Whether a group has a verdict: a judged level of its fastest cells, and an interval."""
+    """Whether a group has a verdict: a judged level of the fastest cells, and an interval."""
     fastest = group.fastest[0]
     if not formatting.judged(fastest.compute):
         return False
@@ -95,7 +95,7 @@ def _by_model(cover: Sequence[tuple[str, Sequence[Group]]]) -> list[tuple[str, l
 
 
 def _cover(groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
-    """Few runtimes that are among the fastest of all groups together, each with its groups.
+    """Few runtimes among the fastest of all groups together, each with groups.
 
     Greedy: the runtime of most remaining groups first.
     """
@@ -205,10 +205,10 @@ def _nothing(members: Sequence[Result]) -> str:
 def _machine(groups: Sequence[Group], members: Sequence[Result]) -> tuple[str, str]:
     """The sentence on warnings, and the most frequent warning; empty for a quiet machine."""
     runtimes = [result for result in members if not result.is_control]
-    found = [kind for kind in warning_kinds.kinds(runtimes) if kind.of_machine]
-    if not found:
+    kinds = [kind for kind in warning_kinds.kinds(runtimes) if kind.of_machine]
+    if not kinds:
         return "The machine was quiet: no warning.", ""
-    cells = {cell for kind in found for cell in kind.cells}
+    cells = {cell for kind in kinds for cell in kind.cells}
     touched = warning_kinds.touched(groups)
     verb = "carries" if len(cells) == 1 else "carry"
     what = f"{len(cells):,} of {formatting.count(len(runtimes), 'cell')} {verb} a warning"
@@ -217,7 +217,7 @@ def _machine(groups: Sequence[Group], members: Sequence[Result]) -> tuple[str, s
         if touched
         else "no conclusion rests on such a cell"
     )
-    return f"Not a quiet run: {what}; {where}.", found[0].seen
+    return f"Not a quiet run: {what}; {where}.", kinds[0].seen
 
 
 def _part(part: Sequence[Group], whole: Sequence[Group]) -> str:

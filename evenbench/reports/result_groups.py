@@ -221,12 +221,6 @@ class Group:
         return tuple(judged) or self.ranked[:1]
 
     @property
-    def typical_ns(self) -> float | None:
-        """The time whose unit suits the whole group: of the fastest result; None without one."""
-        fastest = self.ranked[0].compute if self.ranked else None
-        return fastest.value if fastest else None
-
-    @property
     def first(self) -> Record:
         """The cell of the first member, for values shared by all members."""
         return self.results[0].cell

@@ -39,12 +39,12 @@ class Kind:
 
 def kinds(members: Iterable[Result]) -> list[Kind]:
     """Return every kind of warning once, the most frequent first."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    by_key: dict[str, list[tuple[str, str]]] = {}
     for result in members:
         for words in of_cell(result):
             key = _NUMBER.sub("#", words)
-            found.setdefault(key, []).append((words, str(result.cell.get("id", "?"))))
-    listed = [_kind(pairs) for pairs in found.values()]
+            by_key.setdefault(key, []).append((words, str(result.cell.get("id", "?"))))
+    listed = [_kind(pairs) for pairs in by_key.values()]
     return sorted(listed, key=lambda kind: -len(kind.cells))
 
 

@@ -1,8 +1,8 @@
 """Charts as SVG of the page, drawn by matplotlib when the page is written.
 
-A chart is drawn twice, for a desktop and for a phone, so that its text keeps its size. Colours are
-the variables of the style sheet: a chart follows the theme and prints. matplotlib is imported
-here only, and pyplot never, because its figures are global.
+A chart has a drawing for a desktop and one for a phone, with text of the same size. Colours are
+variables of the style sheet: a chart follows the theme and prints. matplotlib is imported here
+only, and pyplot never, because pyplot's figures are global.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of the page: its SVG for both widths, its label, and the keys of its series.
+    """A chart of the page: SVG for both widths, a label, and the keys of the series.
 
-    `note` says what the chart leaves out; empty if nothing.
+    `note` counts cells beyond the chart; empty without any.
     """
 
     svg: Markup
@@ -89,7 +89,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Layout:
-    """The height of a chart and its margins in pixels."""
+    """Height and margins of a chart in pixels."""
 
     height: int
     left: int
@@ -106,7 +106,7 @@ def draw(
     keys: Sequence[str] = (),
     note: str = "",
 ) -> Chart:
-    """Return a chart painted at both widths. `layout` is called with whether it is narrow.
+    """Return a chart painted at both widths. `layout` takes whether the width is that of a phone.
 
     `name` is unique on the page.
     """
@@ -118,7 +118,7 @@ def draw(
 
 
 def colour(place: int) -> str:
-    """Return the colour of a series by its place."""
+    """Return the colour of the series at a place."""
     return COLOURS[f"c{place % 8 + 1}"]
 
 
@@ -174,8 +174,8 @@ _LEFT_OUT = re.compile(
 def _cleaned(document: str, prefix: str) -> str:
     """The content of matplotlib's document, fit for a page.
 
-    Its style sheet would apply to the whole page, its ids are not unique, and its fonts are not
-    the page's.
+    Without matplotlib's style sheet, which would apply to the whole page, with unique ids and
+    the fonts of the page.
     """
     inner = _INNER.search(document)
     assert inner
@@ -195,10 +195,10 @@ def _cleaned(document: str, prefix: str) -> str:
     return text.strip()
 
 
-def _rounded(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
+def _rounded(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def _font(found: re.Match[str]) -> str:
-    bold = "; font-weight: 640" if found[1] else ""
-    return f"font-size: {float(found[2]):g}px{bold}"
+def _font(match: re.Match[str]) -> str:
+    bold = "; font-weight: 640" if match[1] else ""
+    return f"font-size: {float(match[2]):g}px{bold}"

@@ -1,4 +1,4 @@
-"""Errors of outputs against the tolerance: only cells that use a visible share of it."""
+"""Errors of outputs against the tolerance, of cells with a visible share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROW, ROW_NARROW = 24, 42
 
 @dataclass(frozen=True)
 class Correctness:
-    """The sentence on all comparisons, and the chart of those worth drawing."""
+    """The sentence on all comparisons, and the chart of visible errors."""
 
     sentence: str
     chart: Chart | None

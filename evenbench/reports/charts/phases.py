@@ -24,7 +24,7 @@ ROW, ROW_NARROW, GAP = 24, 40, 14
 
 @dataclass(frozen=True)
 class Bar:
-    """A cell with its phases in seconds; `title` is the name of the model in its first row."""
+    """A cell with phases in seconds; `title` is the name of the model in the first row."""
 
     title: str
     name: str

@@ -28,7 +28,7 @@ class Roof:
 
 @dataclass(frozen=True)
 class Point:
-    """A cell: series, model, FLOPs per byte, FLOPs per second, and its roof."""
+    """A cell: series, model, FLOPs per byte, FLOPs per second, and roof."""
 
     name: str
     model: str
@@ -38,12 +38,12 @@ class Point:
 
     @property
     def share(self) -> float:
-        """The FLOPs per second over those possible under its roof."""
+        """The share of the FLOPs per second possible under the roof."""
         return self.flops / self.roof.at(self.intensity)
 
 
 def chart(points: Sequence[Point], left_out: int = 0) -> Chart | None:
-    """Return cells as points under the roofs that hold; None without a point.
+    """Return cells as points under the unbroken roofs; None without a point.
 
     `left_out` is the number of cells beyond the points.
     """
@@ -109,8 +109,8 @@ def _axes(canvas: Canvas, ends: tuple[float, float], heights: tuple[float, float
     axis.grid(visible=True, axis="y", color=COLOURS["grid"], linewidth=1)
     for which, (low, high) in (("x", ends), ("y", (heights[0] / 1e9, heights[1] / 1e9))):
         most = 4 if canvas.narrow and which == "x" else 9
-        found = axes.ticks(low, high)
-        chosen = found if len(found) <= most else found[:: -(-len(found) // most)]
+        ticks = axes.ticks(low, high)
+        chosen = ticks if len(ticks) <= most else ticks[:: -(-len(ticks) // most)]
         set_ticks = axis.set_xticks if which == "x" else axis.set_yticks
         set_ticks(chosen, [f"{tick:g}" for tick in chosen])
         set_ticks([], minor=True)
@@ -119,7 +119,7 @@ def _axes(canvas: Canvas, ends: tuple[float, float], heights: tuple[float, float
 
 
 def _models(canvas: Canvas, points: Sequence[Point]) -> None:
-    """The name of each model above its highest point; models of one intensity share a place."""
+    """The name of each model above the highest point; models of one intensity share a place."""
     highest: dict[float, float] = {}
     named: dict[float, list[str]] = {}
     for point in points:

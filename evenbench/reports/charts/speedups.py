@@ -31,7 +31,7 @@ _KEYS = {"model": "", "precision": "", "device": "", "batch": "b", "threads": "t
 
 @dataclass(frozen=True)
 class Row:
-    """A runtime of a group; `title` is the name of the group in its first row."""
+    """A runtime of a group; `title` is the name of the group in the first row."""
 
     title: str
     name: str

@@ -28,6 +28,7 @@ from evenbench.reports.sections.tables import (
     in_order,
     indexed,
     measure,
+    typical_ns,
 )
 
 
@@ -141,8 +142,8 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
         speedup = group.speedup(result)
         compute = formatting.with_interval(
-            formatting.latency(result.compute, group.typical_ns),
-            formatting.latency_interval(result.compute, group.typical_ns),
+            formatting.latency(result.compute, typical_ns(group)),
+            formatting.latency_interval(result.compute, typical_ns(group)),
         )
         faster = formatting.with_interval(*verdict.speedup_texts(group, result))
         *known, tied = limits[id(result)]
@@ -151,7 +152,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             result.outcome,
             measure(compute, _sorted_by(result.compute)),
             measure(
-                formatting.latency(result.host_to_host, group.typical_ns),
+                formatting.latency(result.host_to_host, typical_ns(group)),
                 _sorted_by(result.host_to_host),
             ),
             _throughput(result),

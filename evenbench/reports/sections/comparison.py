@@ -9,6 +9,7 @@ from evenbench.harness.core.types import COMPUTE
 from evenbench.reports import cell_texts, formatting, verdict
 from evenbench.reports.charts import laps
 from evenbench.reports.result_groups import Group, Result, ratio
+from evenbench.reports.sections.tables import typical_ns
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -76,14 +77,14 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         "id": str(result.cell.get("id", "")),
         "outcome": result.outcome,
         "compute": [
-            formatting.latency(result.compute, group.typical_ns),
-            formatting.latency_interval(result.compute, group.typical_ns),
+            formatting.latency(result.compute, typical_ns(group)),
+            formatting.latency_interval(result.compute, typical_ns(group)),
         ],
         "p90": formatting.duration(result.percentile(COMPUTE, 0.9)),
         "p99": formatting.duration(result.percentile(COMPUTE, 0.99)),
         "host": [
-            formatting.latency(result.host_to_host, group.typical_ns),
-            formatting.latency_interval(result.host_to_host, group.typical_ns),
+            formatting.latency(result.host_to_host, typical_ns(group)),
+            formatting.latency_interval(result.host_to_host, typical_ns(group)),
         ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",

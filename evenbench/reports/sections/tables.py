@@ -67,6 +67,12 @@ def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
             index += 1
 
 
+def typical_ns(group: Group) -> float | None:
+    """Return the time whose unit suits a whole group: of the fastest result; None without one."""
+    fastest = group.ranked[0].compute if group.ranked else None
+    return fastest.value if fastest else None
+
+
 def identity(group: Group, result: Result) -> list[Any]:
     """Return the values of the columns `IDENTITY`."""
     return [str(result.cell.get("model", "")), result.name, verdict.setting(group)]

@@ -207,13 +207,13 @@ def _reasons(groups: Sequence[Group]) -> list[Text]:
 
 def _footnotes(members: Sequence[Result]) -> list[str]:
     """The most frequent kinds of warning, with their number of cells."""
-    found = warning_kinds.kinds(members)
+    kinds = warning_kinds.kinds(members)
     shown = [
         f"warning ({formatting.count(len(kind.cells), 'cell')}): "
         f"{'; '.join(filter(None, [kind.seen, kind.advice]))}"
-        for kind in found[:WARNINGS_SHOWN]
+        for kind in kinds[:WARNINGS_SHOWN]
     ]
-    more = len(found) - len(shown)
+    more = len(kinds) - len(shown)
     return [
         *shown,
         *([f"{formatting.count(more, 'more kind')} of warning: see the report"] if more else []),

@@ -39,7 +39,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 def _history(folder: Path) -> str:
-    spec = importlib.util.spec_from_file_location("past", Path(__file__).with_name("past.py"))
+    spec = importlib.util.spec_from_file_location("past", Path(__file__).parent.parent / "past.py")
     assert spec
     assert spec.loader
     past = importlib.util.module_from_spec(spec)
