@@ -178,7 +178,7 @@ def _known_decimals(estimate: Estimate, per: float) -> int:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    """A value with these decimals; with two digits if it would be shown as 0."""
+    """A value with a number of decimals; with two digits in place of a 0."""
     shown = f"{value:,.{decimals}f}"
     return number(value, 2) if value and not float(shown.replace(",", "")) else shown
 

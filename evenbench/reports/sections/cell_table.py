@@ -1,4 +1,4 @@
-"""The one table of cells: the columns of all tables of cells, in sets that a reader chooses."""
+"""A single table of cells: the columns of all tables of cells, in sets for a reader to choose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALWAYS = {"Model", "Backend", "Setting", "Outcome"}
 
 
 def table(groups: Sequence[Group]) -> Table:
-    """Return every cell with the columns of all sets; a dash where a cell has no such value."""
+    """Return every cell with the columns of all sets; a dash for a missing value."""
     matrix = cells.matrix(groups)
     sets = {
         "start": cells.phases(groups),
