@@ -209,7 +209,7 @@ def _machine(groups: Sequence[Group], members: Sequence[Result]) -> tuple[str, s
     if not kinds:
         return "The machine was quiet: no warning.", ""
     cells = {cell for kind in kinds for cell in kind.cells}
-    touched = warning_kinds.touched(groups)
+    touched = warning_kinds.touched(groups, cells)
     verb = "carries" if len(cells) == 1 else "carry"
     what = f"{len(cells):,} of {formatting.count(len(runtimes), 'cell')} {verb} a warning"
     where = (

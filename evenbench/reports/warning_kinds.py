@@ -6,7 +6,7 @@ Page and terminal share these words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -57,12 +57,16 @@ def of_cell(result: Result) -> list[str]:
     return list(dict.fromkeys([*recorded, *apart]))
 
 
-def touched(groups: Iterable[Group]) -> list[Group]:
-    """Return the groups whose conclusion rests on a cell with a warning.
+def touched(groups: Iterable[Group], cells: Collection[str]) -> list[Group]:
+    """Return the groups whose conclusion rests on one of these cells, named by ids.
 
     A conclusion rests on the fastest cells and on the baseline.
     """
-    return [group for group in groups if any(map(of_cell, _deciding(group)))]
+    return [
+        group
+        for group in groups
+        if any(str(result.cell.get("id", "?")) in cells for result in _deciding(group))
+    ]
 
 
 def _deciding(group: Group) -> Sequence[Result]:

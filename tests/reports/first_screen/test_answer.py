@@ -87,6 +87,8 @@ def test_the_machine_sentence_counts_cells_and_conclusions_under_a_warning():
         "the conclusion of 1 of 2\N{NO-BREAK SPACE}models rests on such a cell."
     )
     assert said.cause == "contended: other processes used 1.0 cores"
+    lines[3]["warnings"] = ["one process only, so there is no interval; use --plan default"]
+    assert answered(lines).machine == said.machine, "a plan is no disturbance of the machine"
 
 
 def test_warnings_that_differ_in_numbers_are_one_kind_with_a_range():
