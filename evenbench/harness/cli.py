@@ -177,6 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_unknown_characters()
+    if not words:
+        overview().print_help()
+        return exit_codes.PASS
     given = overview().parse_args(words[:1]).command
     name = ALIASES.get(given, given)
     if name not in {**commands(), **BUILT_IN}:

@@ -20,7 +20,7 @@ from evenbench.harness.results import records
 from evenbench.harness.runner.schedule import Run
 
 if TYPE_CHECKING:
-    from evenbench.reports.pages.cell_table import Table
+    from evenbench.reports.pages.notebook import Table
 
 Words = str | Sequence[str]
 
@@ -57,7 +57,7 @@ def run(
     from evenbench.harness.commands import console
     from evenbench.harness.commands import run as command
     from evenbench.harness.commands.progress import Display
-    from evenbench.reports.pages.cell_table import Table
+    from evenbench.reports.pages.notebook import Table
 
     chosen = Selection(
         targets=tuple(str(target) for target in targets if not isinstance(target, Case)),
@@ -95,7 +95,7 @@ def load_results(*paths: str | Path, newest: bool = False) -> Table:
     `notes`. Raises UsageError for an absent path.
     """
     from evenbench.reports import newest_records
-    from evenbench.reports.pages.cell_table import Table
+    from evenbench.reports.pages.notebook import Table
 
     places = [Path(path) for path in paths or ("results",)]
     absent = [str(place) for place in places if not place.exists()]

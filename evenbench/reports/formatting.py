@@ -96,21 +96,27 @@ def judged(estimate: Estimate | None) -> bool:
     return 0 < estimate.high <= WIDEST * estimate.low
 
 
-def latency(estimate: Estimate | None) -> str:
-    """Format an estimate in nanoseconds, without its interval."""
+def latency(estimate: Estimate | None, like_ns: float | None = None) -> str:
+    """Format an estimate in nanoseconds, without its interval.
+
+    In the unit of `like_ns` if given, so that a column has one unit.
+    """
     if estimate is None:
         return DASH
-    return duration(estimate.value) if judged(estimate) else NOT_JUDGED
+    if not judged(estimate):
+        return NOT_JUDGED
+    per, name = duration_unit(like_ns or estimate.value)
+    return f"{_fixed(estimate.value / per, _known_decimals(estimate, per))}{SPACE}{name}"
 
 
-def latency_interval(estimate: Estimate | None) -> str:
+def latency_interval(estimate: Estimate | None, like_ns: float | None = None) -> str:
     """Format an interval in the unit of its value: `8.05 to 8.20 ms`, or `NO_INTERVAL`.
 
     The values of the processes replace an interval wider than `WIDEST`: `0.32, 0.35 and 55.7 ms`.
     """
     if estimate is None:
         return ""
-    per, name = duration_unit(estimate.value)
+    per, name = duration_unit(like_ns or estimate.value)
     return _interval(estimate, per, f"{SPACE}{name}")
 
 
@@ -118,8 +124,9 @@ def ratio(estimate: Estimate | None) -> str:
     """Format a speed-up without its interval: `2.31×`."""
     if estimate is None:
         return DASH
-    shown = f"{estimate.value:.{_decimals(estimate.value, 3)}f}×"
-    return shown if judged(estimate) else NOT_JUDGED
+    if not judged(estimate):
+        return NOT_JUDGED
+    return f"{_fixed(estimate.value, _known_decimals(estimate, 1.0))}×"
 
 
 def ratio_interval(estimate: Estimate | None) -> str:
@@ -149,13 +156,31 @@ def rate_interval(estimate: Estimate | None) -> str:
 
 
 def _interval(estimate: Estimate, per: float, unit: str) -> str:
-    """An interval with the digits of the value; unjudged, the values of the processes."""
+    """An interval with the decimals of its value; unjudged, the values of the processes."""
     if not judged(estimate):
         return _values(estimate, per, unit)
     if estimate.low is None or estimate.high is None:
         return NO_INTERVAL
+    decimals = _known_decimals(estimate, per)
+    ends = (_fixed(end / per, decimals) for end in (estimate.low, estimate.high))
+    return f"{' to '.join(ends)}{unit}"
+
+
+def _known_decimals(estimate: Estimate, per: float) -> int:
+    """Decimals for three digits of the value, and for at most two digits of its uncertainty.
+
+    After the Guide to the expression of uncertainty in measurement, JCGM 100:2008, 7.2.6.
+    """
     decimals = _decimals(estimate.value / per, 3)
-    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{unit}"
+    if estimate.low is None or estimate.high is None or estimate.high <= estimate.low:
+        return decimals
+    return min(decimals, _decimals((estimate.high - estimate.low) / 2 / per, 2))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """A value with a number of decimals; with two digits in place of a 0."""
+    shown = f"{value:,.{decimals}f}"
+    return number(value, 2) if value and not float(shown.replace(",", "")) else shown
 
 
 def half_width(estimate: Estimate) -> str:

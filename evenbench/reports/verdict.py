@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evenbench.harness.statistics import words
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
-from evenbench.reports import formatting, input_shapes, machine_state
+from evenbench.reports import formatting, front_texts, input_shapes, machine_state
 from evenbench.reports.result_groups import BASELINE, Group, Result, has_interval, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
@@ -39,13 +39,15 @@ _TONES = {
 class Verdict:
     """A line of the summary as texts.
 
-    `fastest` names all results without a faster result; the times and `tone` are of the first.
+    `fastest` names all results without a faster result. Their times and speed-ups are ranges, and
+    the intervals hold all of theirs; `tone` is of the first.
     """
 
     model: str
     setting: str
     run: str
     fastest: str
+    tie: str
     latency: str
     latency_interval: str
     host_to_host: str
@@ -59,15 +61,18 @@ class Verdict:
 def judge(group: Group) -> Verdict:
     """Return the summary line of a group."""
     fastest = group.fastest[0] if group.fastest else None
-    speedup, interval = speedup_texts(group, fastest) if fastest else (formatting.DASH, "")
+    speedup, interval = front_speedup(group)
+    times = [result.compute for result in group.fastest if result.compute]
+    host = [result.host_to_host for result in group.fastest if result.host_to_host]
     return Verdict(
         model=str(group.first.get("model", "")),
         setting=setting(group),
         run=group.run,
         fastest=fastest_names(group) or formatting.DASH,
-        latency=formatting.latency(fastest.compute if fastest else None),
-        latency_interval=formatting.latency_interval(fastest.compute if fastest else None),
-        host_to_host=formatting.latency(fastest.host_to_host if fastest else None),
+        tie=_tie(group),
+        latency=front_texts.latency_range(times),
+        latency_interval=front_texts.latency_hull(times),
+        host_to_host=front_texts.latency_range(host),
         speedup=speedup,
         speedup_interval=interval,
         tone=tone(group, fastest) if fastest else UNKNOWN,
@@ -97,6 +102,18 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
         return formatting.NOT_JUDGED, ""
     speedup = group.speedup(result)
     return formatting.ratio(speedup), formatting.ratio_interval(speedup)
+
+
+def front_speedup(group: Group) -> tuple[str, str]:
+    """Return the speed-ups of the fastest results as a range, with the hull of their intervals.
+
+    Without the baseline, which may be one of them.
+    """
+    others = [result for result in group.fastest if result is not group.baseline]
+    if not others:
+        return speedup_texts(group, group.fastest[0]) if group.fastest else (formatting.DASH, "")
+    known = [speedup for result in others if (speedup := group.speedup(result))]
+    return front_texts.ratio_range(known), front_texts.ratio_hull(known)
 
 
 def fastest_names(group: Group) -> str:
@@ -188,15 +205,11 @@ def _among_the_fastest(group: Group) -> str:
     """The comparison among several fastest results; empty for a single result."""
     if len(group.fastest) < 2:
         return ""
-    pairs = [
-        (group.comparison(one, other), ratio(one, other))
-        for one, other in itertools.combinations(group.fastest, 2)
-    ]
+    pairs = _front_pairs(group)
     names = fastest_names(group)
-    margins = [comparison.within for comparison, _ in pairs]
-    known = [margin for margin in margins if margin is not None]
-    if len(known) == len(pairs):
-        return f"{names}: equivalent within {formatting.percent(max(known))}"
+    margin = front_margin(group)
+    if margin is not None:
+        return f"{names}: equivalent within {formatting.percent(margin)}"
     widest = max(
         (estimate for _, estimate in pairs if estimate and formatting.judged(estimate)),
         key=lambda estimate: (estimate.high or 1.0) / (estimate.low or 1.0),
@@ -204,6 +217,20 @@ def _among_the_fastest(group: Group) -> str:
     )
     open_words = f": {_open(widest)}" if widest and has_interval(widest) else ""
     return f"{names}, {NOT_APART}{open_words}"
+
+
+def front_margin(group: Group) -> float | None:
+    """Return the share within which all fastest results are equivalent; None if undecided."""
+    margins = [comparison.within for comparison, _ in _front_pairs(group)]
+    known = [margin for margin in margins if margin is not None]
+    return max(known) if known and len(known) == len(margins) else None
+
+
+def _front_pairs(group: Group) -> list[tuple[Comparison, Estimate | None]]:
+    return [
+        (group.comparison(one, other), ratio(one, other))
+        for one, other in itertools.combinations(group.fastest, 2)
+    ]
 
 
 def _against_baseline(group: Group) -> str:
@@ -250,6 +277,16 @@ def _against_the_others(group: Group) -> str:
 def _ratio_words(ratio: Estimate) -> str:
     """`2.31× (2.20 to 2.42×)`."""
     return formatting.with_interval(formatting.ratio(ratio), formatting.ratio_interval(ratio))
+
+
+def _tie(group: Group) -> str:
+    """How several fastest results stand to each other; empty for one."""
+    if len(group.fastest) < 2:
+        return ""
+    margin = front_margin(group)
+    if margin is None:
+        return "too close to call"
+    return f"equivalent within {formatting.percent(margin)}"
 
 
 def _shown(tied: Sequence[Result]) -> list[str]:

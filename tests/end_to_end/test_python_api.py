@@ -16,7 +16,7 @@ from conftest import HERE, REPOSITORY, variables
 
 from evenbench.harness import UsageError
 from evenbench.harness.python_api import load_results
-from evenbench.reports.pages import cell_table
+from evenbench.reports.pages import notebook
 
 SCRIPT = """
 import json
@@ -67,11 +67,11 @@ def test_a_notebook_shows_a_table(measured: dict) -> None:
 
 def test_every_column_has_a_unit_or_is_text_and_a_meaning(measured: dict) -> None:
     (row, _) = measured["rows"]
-    assert list(row) == [column.name for column in cell_table.COLUMNS]
+    assert list(row) == [column.name for column in notebook.COLUMNS]
     numbers = {name for name, value in row.items() if isinstance(value, float)}
     unitless = {"parity_needed", "speedup", "speedup_low", "speedup_high"}
-    assert {c.name for c in cell_table.COLUMNS if c.name in numbers and not c.unit} <= unitless
-    assert all(column.meaning for column in cell_table.COLUMNS)
+    assert {c.name for c in notebook.COLUMNS if c.name in numbers and not c.unit} <= unitless
+    assert all(column.meaning for column in notebook.COLUMNS)
 
 
 def test_csv_has_a_header_and_a_line_per_cell(measured: dict) -> None:
@@ -85,7 +85,7 @@ def test_csv_has_a_header_and_a_line_per_cell(measured: dict) -> None:
 def test_pandas_has_the_same_values(measured: dict) -> None:
     pytest.importorskip("pandas")
     frame = load_results(measured["folder"] / "results").to_pandas()
-    assert list(frame.columns) == [column.name for column in cell_table.COLUMNS]
+    assert list(frame.columns) == [column.name for column in notebook.COLUMNS]
     assert frame.compute_ms[0] == measured["rows"][0]["compute_ms"]
 
 
@@ -103,5 +103,5 @@ def test_an_absent_path_is_refused(tmp_path: Path) -> None:
 def test_the_page_describes_every_column() -> None:
     text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"<!-- columns -->\n(.*?)<!-- end of columns -->", text, re.DOTALL)
-    rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in cell_table.COLUMNS]
+    rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in notebook.COLUMNS]
     assert table.splitlines()[2:] == rows

@@ -173,7 +173,7 @@ def test_the_parent_needs_nothing_but_the_standard_library_to_start(module: str)
 
 @pytest.mark.parametrize("module", of("reports"))
 def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
-    allowed = {"jinja2", "markupsafe", "plotly", "pyarrow", "itables", "rich"}
+    allowed = {"itables", "jinja2", "markupsafe", "matplotlib", "plotly", "pyarrow", "rich"}
     assert outer_imports(module, only_at_the_top=False) - sys.stdlib_module_names <= allowed
 
 

@@ -66,7 +66,7 @@ def scroll_through(page):
     while not page.evaluate(bottom):
         page.evaluate("window.scrollBy({top: 500, behavior: 'instant'})")
         page.wait_for_timeout(40)
-    page.wait_for_selector("[data-table=hashes][data-ready]")
+    page.wait_for_selector("[data-table=matrix][data-ready]")
 
 
 def shown(page, column):
@@ -76,9 +76,10 @@ def shown(page, column):
 def test_everything_is_drawn_without_an_error_or_a_request(visit, report):
     page = visit(report)
     scroll_through(page)
-    until(page, "document.querySelectorAll('.plot svg.main-svg').length >= 12")
-    assert page.locator(".grid[data-ready]").count() == 4
-    assert page.locator("#compare figure").count() == 5
+    for chart in ("overview", "cold-start", "correctness"):
+        assert page.locator(f"#{chart}-chart .drawn:visible").count() == 1, chart
+    assert page.locator("#compare .lane").count() == 2 * 3, "a lane per process of a runtime"
+    assert page.locator("[data-table=matrix][data-ready]").count() == 1
 
 
 def test_every_link_of_the_head_leads_to_its_section_though_what_lies_between_is_drawn_on_the_way(
@@ -152,18 +153,11 @@ def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, rep
     page = visit(report, color_scheme="dark")
     colours = (
         "[getComputedStyle(document.body).backgroundColor, "
-        "document.querySelector('.plot .xtick text').style.fill]"
+        "getComputedStyle(document.querySelector('.drawn text')).fill]"
     )
-    page.locator("#overview-chart").scroll_into_view_if_needed()
-    page.wait_for_selector("#overview-chart .xtick text")
     dark = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "true"
     page.click("#theme")
-    until(
-        page,
-        "before => document.querySelector('.plot .xtick text')?.style.fill !== before",
-        arg=dark[1],
-    )
     light = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "false"
     assert light[0] != dark[0]
@@ -185,6 +179,66 @@ def test_choosing_a_group_shows_its_ranking_with_the_wrong_ones_struck_and_unran
     wrong = page.locator("#ranking tr.unranked", has_text="openvino")
     assert wrong.locator(".struck").count() == 4
     assert wrong.locator("td").first.inner_text() == "–"
+
+
+def test_any_correct_runtime_can_be_the_baseline(visit, report):
+    page = visit(report)
+    page.select_option(
+        "#group", label="digits-cnn · fp32 · cpu · batch 1 · 2\N{NO-BREAK SPACE}threads"
+    )
+    page.wait_for_selector("#ranking tr:has-text('tvm')")
+    assert page.input_value("#baseline") == "torch-eager"
+    own = page.locator("#ranking tr:has-text('tvm') .speedup")
+    assert own.inner_text().startswith("2.0")
+    page.select_option("#baseline", "tvm")
+    assert own.inner_text() == "1×"
+    assert (
+        page.locator("#ranking tr:has(button:text-is('torch-eager')) .speedup").inner_text()[:3]
+        == "0.4"
+    )
+
+
+def test_a_cell_and_a_comparison_have_addresses(visit, report):
+    page = visit(f"{report}#cell=vit-tiny-torch-compile-fp32-cpu-b1")
+    page.wait_for_selector("dialog[open] pre:has-text('Segmentation fault')")
+    page.keyboard.press("Escape")
+    until(page, "!location.hash.includes('cell=')")
+    page.select_option(
+        "#group", label="vit-tiny · fp32 · cpu · batch 1 · 2\N{NO-BREAK SPACE}threads"
+    )
+    until(page, "location.hash.includes('group=vit-tiny')")
+    again = visit(page.url)
+    again.wait_for_selector("#ranking tr:has-text('openvino')")
+    assert "vit-tiny" in again.locator("#group option:checked").inner_text()
+
+
+def test_sets_of_columns_are_chosen_stand_in_the_address_and_are_saved_as_csv(visit, report):
+    page = visit(f"{report}#columns=files&model=resnet18")
+    headings = "[data-table=matrix] thead th"
+    page.wait_for_selector(f"{headings}:has-text('Reproduce')")
+    assert page.locator(f"{headings}:has-text('Compute')").count() == 0
+    page.click("[data-set=speed]")
+    page.wait_for_selector(f"{headings}:has-text('Per second')")
+    assert "columns" not in page.evaluate("location.hash")
+    with page.expect_download() as saved:
+        page.click("#csv")
+    lines = saved.value.path().read_text().splitlines()
+    assert lines[0].startswith("Model,Backend,Setting,Outcome,Compute")
+    assert len(lines) == 1 + 7
+    assert all(line.startswith("resnet18,") for line in lines[1:])
+    name = "th => th.querySelector('[role=button]').ariaLabel"
+    assert page.locator(headings).nth(3).evaluate(name).startswith("Compute: one inference")
+
+
+def test_without_javascript_the_answer_the_map_and_the_charts_are_there(chromium, report):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report)
+    assert page.locator("h1").inner_text().startswith("Ship ")
+    assert page.locator("#overview-chart .drawn.desktop").bounding_box()["height"] > 300
+    assert page.locator("#cold-start-chart .drawn.desktop").is_visible()
+    assert page.locator("#map button").count() > 30
+    context.close()
 
 
 def test_landmarks_captions_and_names_are_there(visit, report):
@@ -240,7 +294,7 @@ def test_limits_leave_what_keeps_them_and_stand_in_the_address(visit, report):
     until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length < 6")
     assert {"openvino", "ort"} & {name.strip() for name in shown(page, 2)}
     page.click("form.filters button[type=reset]")
-    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 25")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 37")
 
 
 def test_an_address_with_limits_opens_limited(visit, report):

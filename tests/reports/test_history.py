@@ -298,6 +298,15 @@ def test_the_page_and_the_report_link_to_each_other(folder, capsys):
     )
 
 
+def test_the_page_opens_at_the_first_alarm(folder, capsys):
+    _, value = told(capsys)
+    first = history_results.step(value["alarms"][0], value["cells"])
+    page = history.render(value, has_report=False)
+    assert first["index"] != 0, "the alphabet begins with another cell"
+    assert f'<option value="{first["index"]}" selected>' in page
+    assert page.count(" selected>") == 1
+
+
 def test_plotly_takes_the_figures(folder, capsys):
     graph_objects = pytest.importorskip("plotly.graph_objects")
     _, value = told(capsys)

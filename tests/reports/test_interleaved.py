@@ -139,9 +139,12 @@ def test_what_is_not_judged_has_the_values_of_its_processes_and_no_interval() ->
     assert formatting.latency_interval(ort.compute) == f"0.300 and 60.0{SPACE}ms"
     assert verdict.speedup_texts(group, ort) == ("not judged", "0.367 and 73.3×")
     assert verdict.tone(group, ort) == verdict.UNKNOWN
-    figure = speedups.of_group(group)
-    assert figure is not None
-    assert figure["data"][0]["y"] == ["openvino"]
+    chart = speedups.overview([group])
+    assert chart is not None
+    desktop = chart.svg.partition("</svg>")[0]
+    assert ">not judged<" in desktop
+    assert ">0.367 and 73.3×<" in desktop
+    assert desktop.count("<use ") == 1, "openvino has a mark, and ort none"
     row = next(row for row in outcomes.rows(lines) if "-ort-" in row.cell)
     assert row.latency == f"not judged (0.300 and 60.0{SPACE}ms)"
     assert "not judged" in index.render(lines)

@@ -105,13 +105,15 @@ def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
         *told.values(),
         *overview.head([group], group.results, []).notes,
     ]
-    words.append(overview.head([group], group.results, []).sentence)
+    words += overview.head([group], group.results, []).answer.lines
     assert "no correct torch-eager" not in " ".join(words).lower()
     assert words[0] == (
         f"{fastest} or {other}: equivalent within {margin}; torch-eager is not among these cells"
     )
     assert verdict.judge(group).fastest == f"{fastest} or {other}"
-    assert "is compared with the next" in words[-1]
+    head = overview.head([group], group.results, []).answer
+    assert "is compared with the next" in head.lead
+    assert head.open == f"{fastest} and {other} are equivalent within {margin}."
     assert verdict.judge(group).speedup == "–", "nothing is over torch eager"
 
 
@@ -171,8 +173,8 @@ def test_one_process_gives_no_interval_and_no_judgement():
 
 
 def test_an_unsupported_percentile_is_a_dash():
-    few = comparison.compare(group_of(eager()), 0, 100)["rows"][0]
-    many = comparison.compare(group_of(synthetic.record(laps=200)), 0, 100)["rows"][0]
+    few = comparison.compare(group_of(eager()), 0)["rows"][0]
+    many = comparison.compare(group_of(synthetic.record(laps=200)), 0)["rows"][0]
     assert (few["p90"], few["p99"]) == ("–", "–")
     assert many["p90"] != "–"
     assert many["p99"] != "–"

@@ -1,9 +1,10 @@
-"""Distance from the limit: what binds, what is above it and why, and a chart that plotly takes."""
+"""Distance from the limit: what binds, what is above it and why, and the chart."""
 
 import pytest
 import synthetic
 
 from evenbench.reports import result_groups
+from evenbench.reports.charts import roofline as chart
 from evenbench.reports.pages import index
 from evenbench.reports.sections import details, roofline
 
@@ -98,22 +99,30 @@ def test_shares_are_percentages(fraction, words):
     assert roofline.share(fraction).replace("\N{NO-BREAK SPACE}", " ") == words
 
 
-def figure(*lines):
-    return roofline.figure(result_groups.groups(result_groups.results(lines)))
+def drawn(*lines):
+    return roofline.drawn(result_groups.groups(result_groups.results(lines)))
 
 
 def test_the_roof_has_its_ridge_where_arithmetic_and_memory_meet():
-    graph_objects = pytest.importorskip("plotly.graph_objects")
-    made = figure(limited(), limited("openvino"), limited(model="resnet50"))
-    roof, *points = made["data"]
-    assert (roof["x"][1], roof["y"][1:]) == (10.0, [100.0, 100.0])
-    assert roof["y"][0] == pytest.approx(roof["x"][0] * 10)
-    assert [trace["name"] for trace in points] == ["ort", "openvino"] or [
-        trace["name"] for trace in points
-    ] == ["openvino", "ort"]
-    assert sum(len(trace["x"]) for trace in points) == 3
-    assert all(trace["x"][0] == pytest.approx(180) for trace in points)
-    graph_objects.Figure(made)
+    roof = chart.Roof("bound", 1e11, 1e10)
+    assert roof.at(10.0) == roof.at(20.0) == 1e11
+    assert roof.at(1.0) == 1e10
+    made = drawn(limited(), limited("openvino"), limited(model="resnet50"))
+    assert [name for _, _, name in made.keys] == ["openvino", "ort"]
+    desktop = made.svg.partition("</svg>")[0]
+    assert desktop.count("<use ") == 3
+    assert "resnet18, resnet50" in desktop, "models of one intensity share a place"
+    assert "bound of fp32, cpu, 2\N{NO-BREAK SPACE}threads" in desktop
+    assert made.note == ""
+
+
+def test_a_roof_that_a_cell_exceeds_is_not_drawn_and_said_so():
+    made = drawn(limited(peak_flops_per_second=2e10), limited("openvino"))
+    assert "bound of fp32" in made.svg, "the roof that holds"
+    made = drawn(limited(peak_flops_per_second=2e10))
+    assert "bound of fp32" not in made.svg
+    assert made.note.startswith("Not drawn: bound of fp32, cpu, 2")
+    assert "1\N{NO-BREAK SPACE}cell of this run exceeds it, by up to 86" in made.note
 
 
 def test_each_setting_has_a_roof_and_not_more_than_can_be_told_apart():
@@ -126,24 +135,21 @@ def test_each_setting_has_a_roof_and_not_more_than_can_be_told_apart():
             "group": f"g{threads}",
         }
         lines.append(line)
-    names = [trace["name"] for trace in figure(*lines)["data"] if trace["mode"] == "lines"]
-    assert len(names) == roofline.ROOFS_DRAWN
-    assert names[0] == "limit of fp32, cpu, 1\N{NO-BREAK SPACE}thread"
+    made = drawn(*lines)
+    assert made.svg.partition("</svg>")[0].count("bound of fp32, cpu, ") == roofline.ROOFS_DRAWN
+    assert "bound of fp32, cpu, 1\N{NO-BREAK SPACE}thread<" in made.svg
+    assert made.note == "3\N{NO-BREAK SPACE}more cells: see the table."
 
 
 def test_without_work_or_limits_there_is_no_chart():
-    assert figure(synthetic.record()) is None
-    assert figure(limited(flops=0)) is None
-
-
-def test_names_are_escaped_for_plotly():
-    assert figure(limited("<b>x</b>"))["data"][1]["name"] == "&lt;b&gt;x&lt;/b&gt;"
+    assert drawn(synthetic.record()) is None
+    assert drawn(limited(flops=0)) is None
 
 
 def test_the_page_has_the_section_where_there_are_limits():
     page, plain = index.render([limited()]), index.render([synthetic.record()])
     assert 'href="#limit"' in page
-    assert 'data-table="limit"' in page
-    assert '<script type="application/json" id="limit-figure">{' in page
+    assert 'id="limit-chart"' in page
+    assert 'data-set="bound"' in page
     assert 'href="#limit"' not in plain
-    assert 'data-table="limit"' not in plain
+    assert 'data-set="bound"' not in plain

@@ -1,10 +1,8 @@
 """The section on tuning: there where a runtime searches, with what was not tuned said aloud."""
 
-import pytest
 import synthetic
 
 from evenbench.reports import result_groups
-from evenbench.reports.charts import curves
 from evenbench.reports.pages import index
 from evenbench.reports.sections import details, tuning
 
@@ -46,7 +44,7 @@ def test_what_is_not_tuned_says_so_and_has_no_line():
     (row,) = tuning.rows(members)
     assert (row.label, row.trials, row.seconds, row.estimated) == ("untuned", "0", "–", "–")
     assert row.tasks.endswith(", 6 without a record")
-    assert tuning.figure(members) is None
+    assert tuning.drawn(members) is None
 
 
 def test_a_cell_that_did_not_run_is_told_by_its_outcome():
@@ -54,23 +52,19 @@ def test_a_cell_that_did_not_run_is_told_by_its_outcome():
     assert row.label == "failed"
 
 
-def test_the_curve_is_in_milliseconds_and_plotly_takes_it():
-    graph_objects = pytest.importorskip("plotly.graph_objects")
-    made = tuning.figure(result_groups.results([tuned(), tuned("resnet50")]))
-    assert [trace["x"] for trace in made["data"]] == [[6, 9, 40]] * 2
-    assert made["data"][0]["y"] == [5.2, 3.1, 1.9]
-    graph_objects.Figure(made)
+def test_the_curve_is_in_milliseconds_and_a_model_has_a_line():
+    made = tuning.drawn(result_groups.results([tuned(), tuned("resnet50")]))
+    assert len(made.keys) == 2
+    desktop = made.svg.partition("</svg>")[0]
+    assert desktop.count("<use ") == 2 * 3, "a mark per point"
+    assert "estimated ms per inference" in desktop
+    assert ">2<" in desktop, "a tick between 1.9 and 5.2 ms"
 
 
 def test_cells_of_one_database_share_a_line():
     option = tuned()
     option["cell"] = option["cell"] | {"options": {"spinning": "off"}, "key": "another"}
-    assert len(tuning.figure(result_groups.results([tuned(), option]))["data"]) == 1
-
-
-def test_names_are_escaped_for_plotly():
-    made = curves.steps([("<b>x</b>", [[1, 2.0], [2, 1.0]])], "trials", "ms")
-    assert made["data"][0]["name"] == "&lt;b&gt;x&lt;/b&gt;"
+    assert len(tuning.drawn(result_groups.results([tuned(), option])).keys) == 1
 
 
 def test_details_leave_the_points_out():

@@ -29,9 +29,9 @@ def test_the_page_has_the_section_where_there_is_something_to_mind():
         index.render([drifting(model) for model in synthetic.MODELS]),
         index.render([synthetic.record()]),
     )
-    assert 'href="#health"' in page
+    assert 'href="#warnings"' in page
     assert "became 13% slower" in page
-    assert 'id="health"' not in plain
+    assert 'id="warnings"' not in plain
 
 
 def test_what_is_told_of_a_run_is_escaped():

@@ -80,7 +80,7 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["list", "--nonsense"], ["run", "--pla", "quick"], ["list", "--batch", "x"]],
+    [["nonsense"], ["list", "--nonsense"], ["run", "--pla", "quick"], ["list", "--batch", "x"]],
 )
 def test_a_malformed_command_exits_as_other_misuse_does(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -89,6 +89,28 @@ def test_a_malformed_command_exits_as_other_misuse_does(
     code, _, err = ran(capsys, *arguments)
     assert code == exit_codes.USAGE
     assert "error: " in err
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys)
+    assert (code, err) == (0, "")
+    assert "measure latency and accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["rnu"], "did you mean run?"),
+        (["run", "--pla", "quick"], "did you mean --plan?"),
+        (["run", "--halfwidth", "2%"], "did you mean --half-width?"),
+    ],
+)
+def test_a_misspelt_word_has_a_suggestion(
+    words: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = ran(capsys, *words)
+    assert code == exit_codes.USAGE
+    assert near in err
 
 
 @pytest.mark.parametrize(
@@ -197,7 +219,10 @@ def test_run_prints_each_outcome_the_table_and_the_file(
     assert "null runs fp32, not int8-static" in err
     (file,) = Path("results").glob("*.jsonl")
     assert f"results  {file}" in out
-    assert "m0-null-fp32-cpu-b1" in out
+    assert "m0  fp32 · cpu · batch 1" in out
+    assert len([line for line in out.splitlines() if line.startswith("  null ")]) == 4
+    assert "unsupported m2-null-int8-static-cpu-b1: null runs fp32" in out
+    assert "expected: about 10 s of measuring" in err
     assert len(file.read_text().splitlines()) == 4
 
 
@@ -268,6 +293,7 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "jinja2",
+    "matplotlib",
     "plotly",
     "PIL",
     "scipy",
@@ -379,3 +405,22 @@ def test_a_timeout_that_is_no_time_is_refused(
     code, _, err = ran(capsys, "run", bench, "--timeout", given)
     assert code == 4
     assert "timeout_seconds a number above 0" in err
+
+
+def test_a_terminal_gets_a_table_of_cells_with_counts_and_time(bench: str) -> None:
+    import io
+
+    from rich.console import Console
+
+    from evenbench.harness.collection import availability, selection
+    from evenbench.harness.collection.selection_flags import Selection
+    from evenbench.harness.commands import list_cells
+
+    prospects = list(availability.prospects(selection.select(Selection(targets=(bench,)))))
+    out = io.StringIO()
+    list_cells.show(prospects, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == ["cell", "can", "run"]
+    assert lines[1].split() == ["m0-null-fp32-cpu-b1", "yes"]
+    assert any("unsupported: null runs fp32" in line for line in lines)
+    assert "4 cells: 3 models on 1 backend; 3 can run, in about 1 min" in out.getvalue()

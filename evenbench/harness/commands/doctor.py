@@ -143,22 +143,32 @@ STATUSES = {
 }
 
 
-def show(facts: Mapping[str, Any], console: Console) -> None:
-    """Print the facts of `examine` with marks, and advice below each finding."""
+def verdict(facts: Mapping[str, Any]) -> list[str]:
+    """Return the verdict in two lines: on the machine, and on the runtimes."""
     from evenbench.reports import formatting
 
+    disturbed = [item["what"] for item in facts["machine"] if item["severity"] == "warning"]
+    runtimes = [entry for entry in facts["backends"] if entry["role"] == "runtime"]
+    ready = [entry for entry in runtimes if entry["status"] == "here"]
+    things = formatting.count(len(disturbed), "thing disturbs", "things disturb")
+    machine = (
+        f"{things} measurements on this machine: {formatting.listing(disturbed)}"
+        if disturbed
+        else "Nothing disturbs measurements on this machine"
+    )
+    return [machine, f"{len(ready)} of {formatting.count(len(runtimes), 'runtime')} ready"]
+
+
+def show(facts: Mapping[str, Any], console: Console) -> None:
+    """Print the verdict, then the facts of `examine` with marks and advice."""
+    from evenbench.reports import formatting
+
+    for line in verdict(facts):
+        console.print(line, style="bold", highlight=False)
     console.print(
         f"evenbench on Python {sys.version.split()[0]}, {cpu.cores()} usable cores\n",
         style="dim",
         highlight=False,
-    )
-    rows = [
-        (*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"])
-        for entry in facts["backends"]
-    ]
-    _table("backends", rows, console)
-    _table(
-        "other environments", [_environment_row(item) for item in facts["environments"]], console
     )
     _table(
         "machine",
@@ -167,6 +177,16 @@ def show(facts: Mapping[str, Any], console: Console) -> None:
             for item in facts["machine"]
         ],
         console,
+    )
+    for heading, of_runtimes in (("backends", True), ("controls and references", False)):
+        rows = [
+            (*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"])
+            for entry in facts["backends"]
+            if (entry["role"] == "runtime") == of_runtimes
+        ]
+        _table(heading, rows, console)
+    _table(
+        "other environments", [_environment_row(item) for item in facts["environments"]], console
     )
     clock, folder = facts["clock"], facts["cache"]
     floor = (

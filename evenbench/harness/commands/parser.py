@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -43,7 +44,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with the code of misuse; argparse's own 2 is pytest's code of an interruption."""
         self.print_usage(sys.stderr)
-        self.exit(exit_codes.USAGE, f"{self.prog}: error: {message}\n")
+        self.exit(exit_codes.USAGE, f"{self.prog}: error: {message}{self._suggestion(message)}\n")
+
+    def _suggestion(self, message: str) -> str:
+        """Return the nearest flag to an unknown one: `; did you mean --plan?`; empty without."""
+        import difflib
+
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[1], flags, n=1) if unknown else []
+        return f"; did you mean {near[0]}?" if near else ""
 
     def format_usage(self) -> str:
         """Return a line with required arguments by name, the others as OPTIONS."""

@@ -1,18 +1,21 @@
 """Progress on standard error: outcomes, the current step and the remaining time.
 
-No timer wakes this process up. The display changes with events of the schedule only, so this
-process sleeps while another process is being timed.
+No timer wakes this process up while another process is being timed: the display changes with
+events of the schedule only. A clock runs while cells are prepared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evenbench.harness.commands.console import StatusLine
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.errors import StoreError
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.environment import git_command
@@ -23,15 +26,8 @@ from evenbench.harness.statistics import estimates
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from evenbench.harness.comparison.session import Progress as PairProgress
-
-QUIET_SECONDS = 15.0
-"""Least time between two plain lines on the current step, without a terminal."""
-
-START_SECONDS = 2.0
-"""First guess of a measuring process's time besides laps."""
 
 PREPARING = ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens")
 """The kinds of events while a cell is prepared."""
@@ -40,55 +36,6 @@ DOING = {"outcome": "", "measure": "measure", "round": "measure"}
 """The kind of step in progress after an event; `prepare` after any other."""
 
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
-
-
-class StatusLine:
-    """A bar with the current step on a terminal; elsewhere a plain line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.bar = _bar(console) if console.is_interactive else None
-        self._task: Any = None
-        self._last_line = -math.inf
-
-    def __enter__(self) -> StatusLine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Show the bar."""
-        if self.bar:
-            self._task = self.bar.add_task("", total=None, left="")
-            self.bar.start()
-
-    def stop(self) -> None:
-        """Remove the bar."""
-        if self.bar:
-            self.bar.stop()
-
-    def show(self, text: str, done: int, total: int | None, left: str = "") -> None:
-        """Update the bar, if any."""
-        if self.bar:
-            self.bar.update(
-                self._task, completed=done, total=total, description=text, left=left, refresh=True
-            )
-
-    def print_seldom(self, text: str, urgent: bool = False) -> None:
-        """Print a plain line without a terminal: if urgent, or after a quiet time."""
-        if not self.bar and (urgent or time.monotonic() - self._last_line > QUIET_SECONDS):
-            self.be_quiet()
-            self.console.print(text, soft_wrap=True, markup=False)
-
-    def be_quiet(self) -> None:
-        """Start the quiet time: the user has just seen a line."""
-        self._last_line = time.monotonic()
 
 
 @contextlib.contextmanager
@@ -115,7 +62,7 @@ class Estimate:
         self.now = now
         self.spent = {"prepare": 0.0, "measure": 0.0}
         self.begun = {"prepare": 0, "measure": 0}
-        self.first_guess = START_SECONDS + plan.warmup_max_seconds / 2 + 2 * plan.min_seconds
+        self.first_guess = plan.typical_seconds / plan.processes
         self._doing, self._since = "", now()
 
     def hear(self, event: Event) -> None:
@@ -157,6 +104,23 @@ def remaining_text(seconds: float | None) -> str:
         if minutes < 60
         else f"about {minutes // 60} h {minutes % 60:02d} min left"
     )
+
+
+def expected(plan: Plan, cells: int) -> str:
+    """Return the time and the disk that a run is expected to take, before anything is known."""
+    from evenbench.reports import formatting
+
+    seconds = min(plan.typical_seconds * cells, plan.budget_seconds)
+    taken = remaining_text(seconds).removesuffix(" left")
+    try:
+        root = artifact_store.root()
+        nearest = next(path for path in (root, *root.parents) if path.exists())
+        free = (
+            f"; {formatting.size(shutil.disk_usage(nearest).free)} of disk are free for artifacts"
+        )
+    except (StoreError, OSError):
+        free = ""
+    return f"expected: {taken} of measuring, after the preparation of models and artifacts{free}"
 
 
 def outcome_text(line: Record) -> str:
@@ -206,6 +170,7 @@ class Display:
                 f"run {run.file.id}: {cells}, plan {self.plan.name}, "
                 f"results in {run.results_folder}/"
             )
+            self._print(expected(self.plan, total))
         if reason := git_command.why_unread():
             self._print(f"the results carry no commit: {reason}")
         if outlook := run.outlook():
@@ -226,7 +191,8 @@ class Display:
         }.get(event.kind, "preparing")
         left = remaining_text(self.estimate.remaining(event))
         text = f"{step} {event.text}" if step else ""
-        self.status.show(text, event.steps, event.total, left)
+        preparing = bool(step) and step != "measuring"
+        self.status.show(text, event.steps, event.total, left, moving=preparing)
         if step:
             line = f"{_count(event)} {text}" + (f", {left}" if left else "")
             self.status.print_seldom(line, urgent=event.kind == "environment")
@@ -258,19 +224,3 @@ class Display:
 
 def _count(event: Event) -> str:
     return f"[{event.steps:>{len(str(event.total))}}/{event.total}]"
-
-
-def _bar(console: Console) -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.table import Column
-
-    now = TextColumn(
-        "[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    )
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}", style="cyan"),
-        now,
-    )
-    return Progress(*columns, console=console, auto_refresh=False, transient=True, expand=True)

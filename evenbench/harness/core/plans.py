@@ -11,6 +11,9 @@ from evenbench.harness.core.errors import UsageError
 PRECISE_PROCESSES = 12
 """The fewest processes per cell that a plan with a named half-width may take."""
 
+START_SECONDS = 2.0
+"""First guess of a measuring process's time besides laps."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,6 +65,15 @@ class Plan:
         """This plan with another half-width, and enough processes for an interval."""
         most = max(self.most_processes, PRECISE_PROCESSES)
         return replace(self, half_width=half_width, most_processes=most)
+
+    @property
+    def typical_seconds(self) -> float:
+        """The seconds of measuring a cell, before anything of it is known: a guess.
+
+        Per process, a start, half of the longest warm-up, and both boundaries.
+        """
+        each = START_SECONDS + self.warmup_max_seconds / 2 + 2 * self.min_seconds
+        return self.processes * each
 
     @property
     def process_limit(self) -> int:

@@ -112,10 +112,14 @@ def row(name: str) -> Row:
     try:
         return rows()[plain]
     except KeyError:
+        import difflib
+
         known = ", ".join(sorted(rows()))
+        near = difflib.get_close_matches(plain, rows(), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
             f"unknown backend {plain!r}; expected one of {known}, or install the package with "
-            "the backend"
+            f"the backend{meant}"
         ) from None
 
 

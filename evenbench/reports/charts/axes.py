@@ -1,4 +1,4 @@
-"""Axes, labels and layout shared by all charts."""
+"""Axes, ticks and labels of charts, and the layout of interactive figures."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ def log_axis(
 def log_range(values: Sequence[float]) -> list[float]:
     """Return the range of a logarithmic axis around `values`, in plotly's powers of ten."""
     return [round(math.log10(min(values) * 0.9), 4), round(math.log10(max(values) * 1.1), 4)]
+
+
+def log_share(value: float, low: float, high: float) -> float:
+    """Return the place of a value on a logarithmic axis, 0 at `low`, 1 at `high`, kept within."""
+    kept = min(max(value, low), high)
+    return math.log(kept / low) / math.log(high / low)
 
 
 def ticks(low: float, high: float) -> list[float]:

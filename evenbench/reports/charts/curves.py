@@ -1,4 +1,4 @@
-"""Curves on two logarithmic axes: estimates against trials, and latency against throughput."""
+"""Curves on two logarithmic axes: latency against throughput."""
 
 from __future__ import annotations
 
@@ -8,31 +8,6 @@ from dataclasses import dataclass
 from evenbench.reports import formatting
 from evenbench.reports.charts import axes
 from evenbench.reports.charts.axes import SYMBOLS, Figure, Trace
-
-
-def steps(
-    lines: Sequence[tuple[str, Sequence[Sequence[float]]]], across: str, up: str, scale: float = 1.0
-) -> Figure | None:
-    """Return falling step curves, one per (name, (x, y) points), y multiplied by `scale`.
-
-    `across` and `up` are the titles of the axes. None without a curve.
-    """
-    if not lines:
-        return None
-    traces: list[Trace] = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": axes.label(name),
-            "x": [point[0] for point in points],
-            "y": [axes.rounded(point[1] * scale) for point in points],
-            "line": {"shape": "hv", "width": 2},
-            "marker": {"size": 6, "symbol": SYMBOLS[place % len(SYMBOLS)]},
-            "hovertemplate": f"{axes.label(name)}<br>%{{x}}: %{{y:.4~g}}<extra></extra>",
-        }
-        for place, (name, points) in enumerate(lines)
-    ]
-    return {"data": traces, "layout": axes.scatter_layout(traces, across, up, 420)}
 
 
 @dataclass(frozen=True)

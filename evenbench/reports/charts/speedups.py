@@ -1,139 +1,191 @@
-"""Speed-ups over the baseline: an overview of all groups, and one group with intervals."""
+"""Speed-ups over the baseline: a dot and a 95 % interval per correct runtime, group by group."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.reports import formatting
-from evenbench.reports.charts import axes
-from evenbench.reports.charts.axes import SYMBOLS, Figure, Trace
+from evenbench.reports.charts import axes, drawing
+from evenbench.reports.charts.drawing import COLOURS, Canvas, Chart, Layout
 from evenbench.reports.formatting import judged
-from evenbench.reports.result_groups import Group
+from evenbench.reports.result_groups import BASELINE, Group
 
-OVERVIEW_GROUPS = 16
-"""Number of groups in the overview; with more groups the rows become indistinguishable."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-_ROW_KEYS = {"model": "", "precision": "", "device": "", "batch": "b", "threads": "t"}
+GROUPS_DRAWN = 24
+"""Limit on groups in the chart; the note of the chart counts further groups."""
 
+BEYOND = 2.0
+"""The axis reaches this many times beyond the points; intervals end there in an arrow."""
 
-def overview(groups: Sequence[Group]) -> Figure | None:
-    """Return the speed-up of every correct runtime, one row per group; None without speed-ups."""
-    shown = [group for group in groups if group.baseline and len(group.ranked) > 1][
-        :OVERVIEW_GROUPS
-    ]
-    names = sorted(
-        {result.name for group in shown for result in group.ranked if result is not group.baseline}
-    )
-    rows = _row_titles(shown)
-    lanes = [(place + 1) / (len(names) + 1) - 0.5 for place in range(len(names))]
-    traces = [
-        _overview_trace(name, shown, rows, place, lane)
-        for place, (name, lane) in enumerate(zip(names, lanes, strict=True))
-    ]
-    layout = {**_ratio_layout(traces, len(rows)), "showlegend": True}
-    layout["height"] = 84 + len(rows) * max(axes.ROW_PIXELS, 14 * len(names))
-    # The first row on top. A row is one unit high, and its runtimes lie in lanes of the row.
-    layout["yaxis"].update(
-        type="linear",
-        autorange=False,
-        range=[len(rows) - 0.5, -0.5],
-        tickmode="array",
-        tickvals=list(range(len(rows))),
-        ticktext=rows,
-    )
-    return {"data": traces, "layout": layout} if traces else None
+ROW, ROW_NARROW, GAP = 24, 42, 16
+"""Pixels of a row, on a phone, and between groups."""
+
+_KEYS = {"model": "", "precision": "", "device": "", "batch": "b", "threads": "t"}
 
 
-def of_group(group: Group) -> Figure | None:
-    """Return the speed-up of every correct runtime of one group, with intervals.
+@dataclass(frozen=True)
+class Row:
+    """A runtime of a group; `title` is the name of the group in the first row."""
 
-    Speed-ups too uncertain for a judgement are left out.
-    """
-    pairs = [
-        (axes.label(result.name), group.speedup(result))
-        for result in group.ranked
-        if result is not group.baseline
-    ]
-    known = [(name, estimate) for name, estimate in pairs if estimate and judged(estimate)]
-    if not known:
+    title: str
+    name: str
+    speedup: Estimate
+
+
+def overview(groups: Sequence[Group]) -> Chart | None:
+    """Return the speed-up of every correct runtime, group by group; None without speed-ups."""
+    against = [group for group in groups if group.baseline and len(group.ranked) > 1]
+    shown = against[:GROUPS_DRAWN]
+    rows = _rows(shown)
+    values = [row.speedup.value for row in rows if judged(row.speedup)]
+    if not values:
         return None
-    trace = _dots([estimate for _, estimate in known], [name for name, _ in known])
-    return {"data": [trace], "layout": _ratio_layout([trace], len(known))}
+    names = sorted({row.name for row in rows})
+    low, high = min(1.0, *values) / BEYOND, max(1.0, *values) * BEYOND
+    more = len(against) - len(shown)
+    left_out = f"{formatting.count(more, 'more group')}: see the table of cells." if more else ""
+
+    def layout(narrow: bool) -> Layout:
+        height = sum(_heights(rows, narrow)) + 58
+        return Layout(height, 12 if narrow else 190, 12 if narrow else 330)
+
+    def paint(canvas: Canvas) -> None:
+        _axis(canvas, rows, low, high)
+        for y, row in zip(_places(rows, canvas.narrow), rows, strict=True):
+            _row(canvas, row, y, names.index(row.name), (low, high))
+
+    label = (
+        f"Dot plot: speed-up of every correct runtime over {BASELINE} with 95 % intervals, "
+        "on a logarithmic scale; the numbers are in the table of cells"
+    )
+    return drawing.draw("overview", layout, paint, label, names, left_out)
 
 
-def _overview_trace(
-    name: str, groups: Sequence[Group], rows: Sequence[str], place: int, lane: float
-) -> Trace:
-    pairs = [
-        (row, group.speedup(result))
-        for row, group in enumerate(groups)
-        for result in group.ranked
-        if result.name == name
-    ]
-    known = [(row, estimate) for row, estimate in pairs if estimate and judged(estimate)]
-    lead = f"{axes.label(name)}, "
-    trace = _dots([estimate for _, estimate in known], [rows[row] for row, _ in known], lead)
-    trace["y"] = [round(row + lane, 3) for row, _ in known]
-    return {
-        **trace,
-        "name": axes.label(name),
-        "marker": {"size": 10, "symbol": SYMBOLS[place % len(SYMBOLS)]},
-    }
+def _rows(groups: Sequence[Group]) -> list[Row]:
+    rows = []
+    for title, group in zip(_titles(groups), groups, strict=True):
+        known = [
+            (result.name, speedup)
+            for result in group.ranked
+            if result is not group.baseline and (speedup := group.speedup(result))
+        ]
+        known.sort(key=lambda pair: not judged(pair[1]))
+        rows += [
+            Row("" if place else title, name, speedup)
+            for place, (name, speedup) in enumerate(known)
+        ]
+    return rows
 
 
-def _row_titles(groups: Sequence[Group]) -> list[str]:
-    # Only parts that differ between rows: the rest would take the width of the chart on a phone.
+def _heights(rows: Sequence[Row], narrow: bool) -> list[int]:
+    row = ROW_NARROW if narrow else ROW
+    heading = GAP + (22 if narrow else 0)
+    return [row + (heading if each.title else 0) for each in rows]
+
+
+def _places(rows: Sequence[Row], narrow: bool) -> list[float]:
+    """The middle of each row in pixels from the top of the axes."""
+    row, place, places = ROW_NARROW if narrow else ROW, 0, []
+    for height in _heights(rows, narrow):
+        place += height
+        places.append(place - row / 2)
+    return places
+
+
+def _axis(canvas: Canvas, rows: Sequence[Row], low: float, high: float) -> None:
+    bottom = sum(_heights(rows, canvas.narrow))
+    axis: Axes = canvas.axes
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    axis.set_ylim(bottom, 0)
+    every = axes.ticks(low, high)
+    most = 4 if canvas.narrow else 8
+    chosen = _powers(low, high) if len(every) > most else every
+    axis.set_xticks(chosen, [f"{tick:g}×" for tick in chosen])
+    axis.set_xticks([], minor=True)
+    axis.set_yticks([])
+    axis.axvline(1, color=COLOURS["soft"], linewidth=1.5)
+    axis.annotate(
+        "← slower\N{EM SPACE}\N{EM SPACE}faster →",
+        (1, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="center",
+        color=COLOURS["soft"],
+        size=11.5,
+        annotation_clip=False,
+    )
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of two, of four and so on, so that few ticks stay between the ends."""
+    step = max(1, math.ceil(math.log2(high / low) / 5))
+    first = math.ceil(math.log2(low) / step) * step
+    return [2.0**power for power in range(first, math.floor(math.log2(high)) + 1, step)]
+
+
+def _row(canvas: Canvas, row: Row, y: float, place: int, ends: tuple[float, float]) -> None:
+    narrow = canvas.narrow
+    if row.title:
+        above = y - ROW_NARROW / 2 - 8 if narrow else y
+        canvas.text(10 if narrow else 0, above, row.title, weight="bold")
+        edge = above - 16 if narrow else y - ROW / 2 - GAP / 2
+        canvas.axes.axhline(edge, color=COLOURS["line"], linewidth=1)
+    _words(canvas, row, y)
+    if not judged(row.speedup):
+        return
+    y = y + 10 if narrow else y
+    low, high = row.speedup.low or row.speedup.value, row.speedup.high or row.speedup.value
+    kept = max(low, ends[0]), min(high, ends[1])
+    tint = drawing.colour(place)
+    canvas.axes.plot(kept, [y, y], color=tint, linewidth=2.4, solid_capstyle="round")
+    for cut, end, arrow in ((low < ends[0], ends[0], "<"), (high > ends[1], ends[1], ">")):
+        if cut:
+            canvas.axes.plot(
+                [end], [y], marker=arrow, color=tint, markersize=8, clip_on=False, linestyle="none"
+            )
+    canvas.axes.plot(
+        [row.speedup.value],
+        [y],
+        marker=drawing.MARKERS[place % len(drawing.MARKERS)],
+        markersize=8.5,
+        color=tint,
+        linestyle="none",
+    )
+
+
+def _words(canvas: Canvas, row: Row, y: float) -> None:
+    text, between = formatting.ratio(row.speedup), formatting.ratio_interval(row.speedup)
+    if canvas.narrow:
+        canvas.text(10, y - 10, row.name, size=12)
+        canvas.text(
+            canvas.width - 12, y - 10, f"{text}  {between}", size=11.5, colour="soft", ha="right"
+        )
+        return
+    right = canvas.width - canvas.right + 16
+    canvas.text(right, y, row.name)
+    canvas.text(right + 204, y, text, ha="right", weight="bold")
+    canvas.text(right + 212, y, between, colour="soft", size=11.5)
+
+
+def _titles(groups: Sequence[Group]) -> list[str]:
+    # Only parts that differ between groups: the rest stands once above the chart.
     keys = [
         key
-        for key in _ROW_KEYS
+        for key in _KEYS
         if key == "model" or len({str(group.first.get(key)) for group in groups}) > 1
     ]
     titles = [
-        " · ".join(f"{_ROW_KEYS[key]}{group.first.get(key, '')}" for key in keys)
-        for group in groups
+        " · ".join(f"{_KEYS[key]}{group.first.get(key, '')}" for key in keys) for group in groups
     ]
-    pairs = zip(titles, groups, strict=True)
     return [
-        axes.label(title if titles.count(title) == 1 else f"{title} · {group.run}")
-        for title, group in pairs
+        title if titles.count(title) == 1 else f"{title} · {group.run}"
+        for title, group in zip(titles, groups, strict=True)
     ]
-
-
-def _dots(estimates: Sequence[Estimate], names: Sequence[str], lead: str = "") -> Trace:
-    above = [
-        axes.rounded((estimate.high or estimate.value) - estimate.value) for estimate in estimates
-    ]
-    below = [
-        axes.rounded(estimate.value - (estimate.low or estimate.value)) for estimate in estimates
-    ]
-    texts = [
-        formatting.with_interval(formatting.ratio(estimate), formatting.ratio_interval(estimate))
-        for estimate in estimates
-    ]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [axes.rounded(estimate.value) for estimate in estimates],
-        "y": list(names),
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": above,
-            "arrayminus": below,
-            "thickness": 2,
-            "width": 5,
-        },
-        "hovertext": [f"{lead}{name}: {text}" for name, text in zip(names, texts, strict=True)],
-        "hoverinfo": "text",
-        "marker": {"size": 11},
-    }
-
-
-def _ratio_layout(traces: Sequence[Trace], rows: int) -> Figure:
-    layout = axes.layout(rows, "speed-up, log scale")
-    values = [1.0, *(value for trace in traces for value in trace["x"])]
-    layout["xaxis"].update(axes.log_axis(values, lambda tick: f"{tick:g}×"))
-    layout["yaxis"].update(type="category")
-    layout["shapes"] = [axes.line_at_one()]
-    return layout

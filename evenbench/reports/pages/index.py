@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 from markupsafe import Markup
 
 from evenbench.reports import assets, constraints, formatting, newest_records, result_groups
-from evenbench.reports.charts import laps, speedups
+from evenbench.reports.charts import parity, phases, speedups
 from evenbench.reports.pages import history
 from evenbench.reports.pages.templates import template
 from evenbench.reports.result_groups import Group, Result
 from evenbench.reports.sections import (
     binding_cost,
-    cells,
+    cell_table,
     comparison,
     details,
     divergences,
@@ -35,6 +35,9 @@ from evenbench.reports.sections.related_runs import Companions
 from evenbench.reports.sections.tables import Table
 
 NOTHING_ELSE = Companions()
+
+BASELINES_FOR = 200
+"""A page of more groups has no choice of baseline, which takes a ratio per pair of cells."""
 
 NAMED = 5
 """Limit on named outcomes in a note about malformed outcomes."""
@@ -155,23 +158,25 @@ def _uncollected() -> Iterator[None]:
 def _context(
     groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]
 ) -> dict[str, Any]:
-    tables = [
-        cells.matrix(groups),
-        cells.phases(groups),
-        cells.parity(groups),
-        cells.hashes(groups),
-        roofline.table(groups),
-    ]
+    table = cell_table.table(groups)
     cards = models.cards(members)
     return {
         "head": overview.head(groups, members, notes),
         "summary": overview.summary(groups),
         "glance": overview.glance(groups),
+        "charts": {
+            "overview": speedups.overview(groups),
+            "cold_start": phases.cold_starts(groups),
+            "correctness": parity.correctness(groups),
+            "limit": roofline.drawn(groups),
+            "tuning": tuning.drawn(members),
+        },
         "precisions": precisions.families(members),
         "sides": sides.rows(groups),
         "tuning": tuning.rows(members),
         "binding": binding_cost.rows(members),
         "health": warnings.rows(members),
+        "warned": warnings.kinds(members),
         "partings": divergences.rows(members),
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
@@ -181,63 +186,41 @@ def _context(
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),
-        "tables": {table.name: table for table in tables},
-        "data": _data(groups, members, tables),
-        "packed": _packed(groups, tables),
+        "table": table,
+        "constant": overview.constant_setting(groups),
+        "column_sets": cell_table.filled_sets(table),
+        "packed": _packed(groups, table),
         "style": Markup(assets.own("page.css")),
         "scripts": [
             Markup(assets.own("theme.js")),
-            Markup(assets.own("tables.js")),
-            Markup(assets.own("figures.js") + assets.own("charts.js")),
+            Markup(assets.own("tables.js") + assets.own("views.js")),
+            Markup(assets.own("charts.js")),
         ],
     }
 
 
-def _data(
-    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[Table]
-) -> dict[str, Markup]:
-    """JSON for the scripts at start, by id of the element."""
-    shown = {
-        f"table-{table.name}": assets.element(_plain(table))
-        for table in tables
-        if table.name == "matrix"
-    }
-    figures = {
-        "overview-figure": speedups.overview(groups),
-        "tuning-figure": tuning.figure(members),
-        "limit-figure": roofline.figure(groups),
-    }
-    return {**{name: assets.element(figure) for name, figure in figures.items()}, **shown}
-
-
-def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
+def _packed(groups: Sequence[Group], table: Table) -> dict[str, str]:
     """Compressed data for the scripts on request, by id of the element.
 
     Readers never open most of a large report.
     """
-    drawn = laps.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
+    choice = len(groups) <= BASELINES_FOR
     for first, group in comparison.first_indices(groups):
-        compared.append(assets.dump(comparison.compare(group, first, drawn)))
+        compared.append(assets.dump(comparison.compare(group, first, choice)))
         members = (*group.ranked, *group.unranked)
         described += [
             assets.dump(shared.fold(details.describe(group, result))) for result in members
         ]
     texts = {
-        **{
-            f"table-{table.name}": assets.dump(_plain(table))
-            for table in tables
-            if table.name != "matrix"
-        },
+        "table-matrix": assets.dump(_plain(table)),
         "group-lines": "\n".join(compared),
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),
     }
-    libraries = {
-        "datatables-source": assets.packed_library(*assets.DATATABLES),
-        "plotly-source": assets.packed_library(*assets.PLOTLY),
-    }
-    return {**{name: assets.pack(text) for name, text in texts.items()}, **libraries}
+    library = assets.packed_library(*assets.DATATABLES)
+    packed = {name: assets.pack(text) for name, text in texts.items()}
+    return {**packed, "datatables-source": library}
 
 
 class _Shared:

@@ -28,6 +28,7 @@ from evenbench.reports.sections.tables import (
     in_order,
     indexed,
     measure,
+    typical_ns,
 )
 
 
@@ -42,6 +43,7 @@ def matrix(groups: Sequence[Group]) -> Table:
             "one inference, inputs already bound; typical lap, robust level over processes",
         ),
         Column("Host to host", MEASURE, "inputs in, one inference, outputs out"),
+        Column("Per second", MEASURE, "inferences of one caller: batch over compute"),
         Column(
             "Speed-up",
             MEASURE,
@@ -73,7 +75,7 @@ def phases(groups: Sequence[Group]) -> Table:
         "Prepare",
         "Warm-up",
         "Sample",
-        "Parity",
+        "Parity check",
     )
     helps = {
         "Cold start": "import + load + compile + first step",
@@ -93,7 +95,7 @@ def parity(groups: Sequence[Group]) -> Table:
     """Return the table of errors against the golden."""
     columns = (
         *IDENTITY,
-        Column("Verdict", OUTCOME),
+        Column("Answer", OUTCOME),
         Column("Needed / allowed", MEASURE, "tolerance needed over allowed"),
         Column("Largest error", MEASURE, "largest absolute difference of any output"),
         Column("RMSE", MEASURE, "root mean square error of the worst output"),
@@ -104,7 +106,7 @@ def parity(groups: Sequence[Group]) -> Table:
             "by task: best classes, mean IoU, lowest cosine, matched objects; for information only",
         ),
         Column("Accuracy", MEASURE, "on held-out data, if the model has any"),
-        Column("Reason"),
+        Column("Remark on the answer"),
         *INDEX,
     )
     return Table(
@@ -140,7 +142,8 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
         speedup = group.speedup(result)
         compute = formatting.with_interval(
-            formatting.latency(result.compute), formatting.latency_interval(result.compute)
+            formatting.latency(result.compute, typical_ns(group)),
+            formatting.latency_interval(result.compute, typical_ns(group)),
         )
         faster = formatting.with_interval(*verdict.speedup_texts(group, result))
         *known, tied = limits[id(result)]
@@ -149,9 +152,10 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             result.outcome,
             measure(compute, _sorted_by(result.compute)),
             measure(
-                formatting.latency(result.host_to_host),
+                formatting.latency(result.host_to_host, typical_ns(group)),
                 _sorted_by(result.host_to_host),
             ),
+            _throughput(result),
             measure(faster, _sorted_by(speedup)),
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
@@ -159,6 +163,14 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             [*known, [index_of[identifier] for identifier in tied]],
             *indexed(index, result),
         ]
+
+
+def _throughput(result: Result) -> list[Any]:
+    level = _sorted_by(result.compute)
+    if level is None:
+        return measure(formatting.DASH, None)
+    rate = int(result.cell.get("batch") or 1) * 1e9 / level
+    return measure(formatting.number(float(f"{rate:.3g}")), rate)
 
 
 def _sorted_by(estimate: Estimate | None) -> float | None:

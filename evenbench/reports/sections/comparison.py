@@ -1,4 +1,4 @@
-"""Comparison of the runtimes of one group: ranking and figures, drawn on request by the page."""
+"""Comparison of the runtimes of one group: ranking and laps, drawn on request by the page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evenbench.harness.core.types import COMPUTE
-from evenbench.reports import cell_texts, formatting, result_groups, verdict
-from evenbench.reports.charts import laps, parity, phases, speedups
-from evenbench.reports.charts.axes import Figure
-from evenbench.reports.result_groups import BASELINE, Group, Result
+from evenbench.reports import cell_texts, formatting, verdict
+from evenbench.reports.charts import laps
+from evenbench.reports.result_groups import Group, Result, ratio
+from evenbench.reports.sections.tables import typical_ns
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -26,17 +26,44 @@ def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
         index += len(group.results)
 
 
-def compare(group: Group, first: int, laps_drawn: int) -> dict[str, Any]:
-    """Return the ranking of a group and its figures, as JSON with texts."""
+BASELINES_LISTED = 12
+"""A group with more ranked results than this has no choice of baseline: each has a column."""
+
+
+def compare(group: Group, first: int, other_baselines: bool = True) -> dict[str, Any]:
+    """Return the ranking of a group and the distribution of its laps, as JSON with texts.
+
+    With `other_baselines`, the speed-ups over every other ranked result as well.
+    """
     members = (*group.ranked, *group.unranked)
     return {
         "title": _title(group),
         "words": f"{verdict.judge(group).words}.",
         "rows": [_row(group, result, place) for place, result in enumerate(members)],
         "first": first,
-        "figures": [figure for figure in _figures(group, laps_drawn) if figure["figure"]],
-        "baseline": group.baseline is not None,
+        "baseline": group.baseline.name if group.baseline else "",
+        "laps": laps.boxes(group),
+        "over": _over(group) if other_baselines else {},
     }
+
+
+def _over(group: Group) -> dict[str, list[Any]]:
+    """Baseline → the speed-up of each ranked result over it: value, interval and tone."""
+    if not 1 < len(group.ranked) <= BASELINES_LISTED:
+        return {}
+    return {
+        base.name: [
+            ["1×", "", verdict.BASE] if result is base else _speedup(group, base, result)
+            for result in group.ranked
+        ]
+        for base in group.ranked
+    }
+
+
+def _speedup(group: Group, base: Result, result: Result) -> list[Any]:
+    estimate = ratio(base, result)
+    tone = verdict.tone_of(group.comparison(base, result), estimate)
+    return [formatting.ratio(estimate), formatting.ratio_interval(estimate), tone]
 
 
 def _title(group: Group) -> str:
@@ -50,71 +77,17 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         "id": str(result.cell.get("id", "")),
         "outcome": result.outcome,
         "compute": [
-            formatting.latency(result.compute),
-            formatting.latency_interval(result.compute),
+            formatting.latency(result.compute, typical_ns(group)),
+            formatting.latency_interval(result.compute, typical_ns(group)),
         ],
         "p90": formatting.duration(result.percentile(COMPUTE, 0.9)),
         "p99": formatting.duration(result.percentile(COMPUTE, 0.99)),
         "host": [
-            formatting.latency(result.host_to_host),
-            formatting.latency_interval(result.host_to_host),
+            formatting.latency(result.host_to_host, typical_ns(group)),
+            formatting.latency_interval(result.host_to_host, typical_ns(group)),
         ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",
         "parity": cell_texts.parity_text(result),
         "words": cell_texts.reason(group, result),
     }
-
-
-def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
-    best = verdict.fastest_names(group) or "nothing"
-    yield _figure(
-        "Distribution of compute laps",
-        laps.figure(group, laps_drawn),
-        _laps_words(group, laps_drawn),
-        whole=True,
-    )
-    yield _figure(
-        f"Speed-up over {BASELINE}",
-        speedups.of_group(group),
-        "Dots with 95 % intervals over sweeps. The words in the ranking are stricter: corrected "
-        f"for the number of comparisons in the run. Fastest: {best}.",
-    )
-    yield _figure(
-        "Cold start",
-        phases.cold_starts(group),
-        "Import, load, compile and first step of a fresh process.",
-    )
-    yield _figure(
-        "Prepare",
-        phases.prepares(group),
-        "Export, conversion and compilation, once, before the load.",
-    )
-    yield _figure(
-        "Parity",
-        parity.needed(group),
-        "Tolerance needed over allowed. An output is correct up to 1.",
-    )
-
-
-def _figure(
-    title: str, figure: Figure | None, words: str, *, whole: bool = False
-) -> dict[str, Any]:
-    return {"title": title, "figure": figure, "words": words, "whole": whole}
-
-
-def _laps_words(group: Group, laps_drawn: int) -> str:
-    counts = [
-        len(process)
-        for result in group.ranked
-        for process in result_groups.laps_of(result.record, COMPUTE)
-    ]
-    drawn = (
-        f"evenly spaced laps, at most {laps_drawn} per process"
-        if max(counts, default=0) > laps_drawn
-        else "every lap"
-    )
-    return (
-        f"One box per process, with {drawn}. If boxes differ by more than their width, processes "
-        "matter more than laps."
-    )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
-from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE
-from evenbench.harness.results import quality_warnings
-from evenbench.reports import cell_texts, formatting, result_groups, verdict
+from evenbench.reports import cell_texts, formatting, result_groups, verdict, warning_kinds
 from evenbench.reports.result_groups import Group, Record, Result
 from evenbench.reports.sections import (
     binding_cost,
@@ -42,19 +40,10 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
     return {
         "id": str(result.cell.get("id", "")),
         "sections": [(title, facts) for title, facts in sections if facts],
-        "warnings": _warnings(result),
+        "warnings": warning_kinds.of_cell(result),
         "reproduce": str(record.get("reproduce") or ""),
         "traceback": str(record.get("traceback") or ""),
     }
-
-
-def _warnings(result: Result) -> list[str]:
-    """Recorded warnings, and stalled processes of records older than the warning."""
-    recorded = [str(warning) for warning in result.record.get("warnings") or []]
-    if not result.apart:
-        return recorded
-    apart = map(str, quality_warnings.apart(cast(OutcomeRecord, result.record)))
-    return list(dict.fromkeys([*recorded, *apart]))
 
 
 def _left_out(group: Group, result: Result) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenbench.harness.core.types import OUTCOMES
-from evenbench.reports import cell_texts, formatting, verdict
+from evenbench.reports import answer, cell_texts, formatting, verdict, warning_kinds
+from evenbench.reports.answer import Answer
 from evenbench.reports.result_groups import BASELINE, Group, Result
 from evenbench.reports.sections import tables
 
@@ -21,10 +22,12 @@ GLANCE_ROWS = 40
 
 @dataclass(frozen=True)
 class Head:
-    """The top of the page: a sentence, the count per outcome, and notes for the reader."""
+    """The top of the page: the answer, shared facts, the count per outcome, and notes.
 
-    title: str
-    sentence: str
+    `outcomes` has only outcomes that occurred, and is empty if every cell is `ok`.
+    """
+
+    answer: Answer
     measured: str
     outcomes: list[tuple[str, int]]
     notes: list[str]
@@ -58,34 +61,50 @@ class Glance:
 def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> Head:
     """The headline of the page."""
     counted = Counter(result.outcome for result in members)
-    busy = verdict.machine_words(groups)
+    wanted = (*OUTCOMES, *sorted(set(counted) - {*OUTCOMES}))
     return Head(
-        title=_title(members),
-        sentence=_sentence(groups, members, counted["ok"]),
-        measured=_measured(members),
-        outcomes=[
-            (outcome, counted[outcome])
-            for outcome in (*OUTCOMES, *sorted(set(counted) - {*OUTCOMES}))
-        ],
-        notes=[*filter(None, [busy]), *notes, *_own_notes(groups, members)],
+        answer=answer.answer(groups, members),
+        measured=_measured(groups, members),
+        outcomes=[(outcome, counted[outcome]) for outcome in wanted if counted[outcome]]
+        if set(counted) != {"ok"}
+        else [],
+        notes=[*notes, *_own_notes(groups, members)],
     )
 
 
+def constant_setting(groups: Sequence[Group]) -> str:
+    """Return the setting shared by all groups, said once; empty if groups differ."""
+    settings = {verdict.setting(group) for group in groups}
+    return settings.pop() if len(settings) == 1 else ""
+
+
 def summary(groups: Sequence[Group]) -> dict[str, Any]:
-    """Return (open, folded) verdicts of every group with a runtime other than controls."""
+    """Return open and folded verdicts of every group with a runtime other than controls.
+
+    Each with its count of cells under a warning, and its place.
+    """
     judged = [
         (group, place)
         for place, group in enumerate(groups)
         if not all(result.is_control for result in group.results)
     ]
-    verdicts = [(verdict.judge(group), place) for group, place in judged]
+    verdicts = [(verdict.judge(group), _warned(group), place) for group, place in judged]
     folded = verdicts[SUMMARY_ROWS:]
     return {
         "open": verdicts[:SUMMARY_ROWS],
         "folded": folded,
         "more": f"Show {formatting.count(len(folded), 'more group')}",
         "several_runs": len({group.run for group in groups}) > 1,
+        "settings": not constant_setting(groups),
+        "host": any(one.host_to_host != formatting.DASH for one, _, _ in verdicts),
     }
+
+
+def _warned(group: Group) -> str:
+    """How many cells of a group carry a warning: `4 of 7`; empty for none."""
+    runtimes = [result for result in group.results if not result.is_control]
+    warned = sum(bool(warning_kinds.of_cell(result)) for result in runtimes)
+    return f"{warned} of {len(runtimes)}" if warned else ""
 
 
 def glance(groups: Sequence[Group]) -> Glance:
@@ -168,49 +187,28 @@ def _square(group: Group, result: Result, index: int) -> Square:
     )
 
 
-def _title(members: Sequence[Result]) -> str:
-    models = sorted({str(result.cell.get("model", "")) for result in members})
-    return (
-        formatting.listing(models) if len(models) <= 2 else formatting.count(len(models), "model")
-    )
-
-
-def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) -> str:
-    backends = {result.cell.get("backend") for result in members if not result.is_control}
-    size = (
-        f"{formatting.count(len(members), 'cell')} on {formatting.count(len(backends), 'backend')}"
-    )
-    measured = f"{size}, {correct:,} with an accepted output."
-    against = [group for group in groups if group.baseline and len(group.ranked) > 1]
-    faster = sum(
-        any(verdict.tone(group, result) == verdict.FASTER for result in group.ranked)
-        for group in against
-    )
-    if not any(group.asks_baseline for group in groups):
-        return (
-            f"{measured} Without {BASELINE}, the fastest of each group is compared with the next."
-        )
-    if not against:
-        return f"{measured} No group has a correct {BASELINE} result to compare with."
-    if all(len(group.ranked[0].compute_ns) < 2 for group in against):
-        return f"{measured} With 1 process per cell, no speed-up can be judged."
-    compared = formatting.count(len(against), "group")
-    return (
-        f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE}, "
-        "corrected for the number of comparisons."
-    )
-
-
-def _measured(members: Sequence[Result]) -> str:
+def _measured(groups: Sequence[Group], members: Sequence[Result]) -> str:
+    """The facts shared by the page: setting, machine, day, and how many cells are correct."""
     runs = {result.run: result.record.get("run") or {} for result in members}
     days = sorted({str(run.get("started") or "")[:10] for run in runs.values()} - {""})
-    cpus = sorted(
-        {str((result.record.get("environment") or {}).get("cpu") or "") for result in members}
-        - {""}
-    )
+    machines = list(dict.fromkeys(filter(None, map(_machine, members))))
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "an unknown day"
-    others = ["other machines"] if cpus[2:] else []
-    return " · ".join([formatting.count(len(runs), "run"), f"measured {span}", *cpus[:2], *others])
+    correct = sum(result.outcome == "ok" for result in members)
+    facts = [
+        constant_setting(groups),
+        *machines[:2],
+        "other machines" if machines[2:] else "",
+        f"measured {span}",
+        formatting.count(len(runs), "run") if len(runs) > 1 else "",
+        f"{correct:,} of {formatting.count(len(members), 'cell')} correct",
+    ]
+    return " · ".join(filter(None, facts))
+
+
+def _machine(result: Result) -> str:
+    environment = result.record.get("environment") or {}
+    cpu, cores = str(environment.get("cpu") or ""), environment.get("cores")
+    return f"{cpu}, {formatting.count(cores, 'core')}" if cpu and cores else cpu
 
 
 def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:

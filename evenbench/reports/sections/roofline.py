@@ -11,7 +11,7 @@ from typing import Any
 
 from evenbench.reports import formatting
 from evenbench.reports.charts import roofline as chart
-from evenbench.reports.charts.axes import Figure
+from evenbench.reports.charts.drawing import Chart
 from evenbench.reports.charts.roofline import Point, Roof
 from evenbench.reports.result_groups import Group, Record, Result
 from evenbench.reports.sections import tables
@@ -121,7 +121,7 @@ def _passed(limit: Record) -> str:
     )
 
 
-def figure(groups: Sequence[Group]) -> Figure | None:
+def drawn(groups: Sequence[Group]) -> Chart | None:
     """Return the measured roofs, and cells under each roof, up to a readable number."""
     members = [
         result
@@ -129,39 +129,32 @@ def figure(groups: Sequence[Group]) -> Figure | None:
         for result in group.ranked
         if result.of_limit is not None and result.limit["flops"]
     ]
-    roofs: dict[tuple[Any, ...], Roof] = {}
-    points: list[Point] = []
-    for result in members:
-        key = (
-            *(result.cell.get(name) for name in ("device", "precision", "threads")),
-            result.limit["measured"],
-        )
-        if key not in roofs and len(roofs) >= ROOFS_DRAWN:
-            continue
-        roofs.setdefault(
-            key,
-            (
-                _roof(result),
-                result.limit["peak_flops_per_second"],
-                result.limit["bandwidth_bytes_per_second"],
-            ),
-        )
-        points.append(_point(result))
-    return chart.figure(list(roofs.values()), points[:POINTS_DRAWN])
+    points = [_point(result) for result in members]
+    roofs = list(dict.fromkeys(point.roof for point in points))[:ROOFS_DRAWN]
+    shown = [point for point in points if point.roof in roofs][:POINTS_DRAWN]
+    return chart.chart(shown, len(points) - len(shown))
 
 
-def _roof(result: Result) -> str:
+def _roof(result: Result) -> Roof:
     threads = formatting.count(int(result.cell.get("threads") or 0), "thread")
-    return f"limit of {result.cell.get('precision')}, {result.cell.get('device')}, {threads}"
+    limit = result.limit
+    return Roof(
+        f"bound of {result.cell.get('precision')}, {result.cell.get('device')}, {threads}",
+        limit["peak_flops_per_second"],
+        limit["bandwidth_bytes_per_second"],
+    )
 
 
 def _point(result: Result) -> Point:
-    limit, compute, fraction = result.limit, result.compute, result.of_limit
+    limit, compute = result.limit, result.compute
     assert compute is not None
-    assert fraction is not None
-    intensity = limit["flops"] / max(1, limit["least_bytes"])
-    words = f"{result.cell.get('id')}: {share(fraction)} of the limit, bound by {limit['bound']}"
-    return result.name, intensity, limit["flops"] / compute.value * 1e9, words
+    return Point(
+        result.name,
+        str(result.cell.get("model", "")),
+        limit["flops"] / max(1, limit["least_bytes"]),
+        limit["flops"] / compute.value * 1e9,
+        _roof(result),
+    )
 
 
 def described(result: Result) -> list[tuple[str, str]]:

@@ -23,11 +23,15 @@ MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, its kind, and an explanation of the heading unless obvious."""
+    """A column: its heading, its kind, and an explanation of the heading unless obvious.
+
+    `group` is the column set that shows it; every set shows a column without one.
+    """
 
     title: str
     kind: str = WORDS
     help: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
         for result in (*group.ranked, *group.unranked):
             yield index, group, result
             index += 1
+
+
+def typical_ns(group: Group) -> float | None:
+    """Return the time whose unit suits a whole group: of the fastest result; None without one."""
+    fastest = group.ranked[0].compute if group.ranked else None
+    return fastest.value if fastest else None
 
 
 def identity(group: Group, result: Result) -> list[Any]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenbench.reports import formatting
-from evenbench.reports.charts import curves
-from evenbench.reports.charts.axes import Figure
+from evenbench.reports.charts import steps
+from evenbench.reports.charts.drawing import Chart
 from evenbench.reports.result_groups import Record, Result
 
 CURVE = "curve_us"
@@ -71,7 +71,7 @@ def _estimated(facts: Record) -> str:
     )
 
 
-def figure(members: Sequence[Result]) -> Figure | None:
+def drawn(members: Sequence[Result]) -> Chart | None:
     """Return the tuner's best estimate against trials, a line per database; None without tuning."""
     curves_by_setting: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
@@ -80,7 +80,7 @@ def figure(members: Sequence[Result]) -> Figure | None:
             curves_by_setting.setdefault(
                 (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
             )
-    return curves.steps(
+    return steps.steps(
         list(curves_by_setting.values()),
         "trials, log scale",
         "estimated ms per inference, log scale",

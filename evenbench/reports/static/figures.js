@@ -1,10 +1,5 @@
 // Plotly figures (plotly.js, from the plotly package), drawn when visible.
-const element = (tag, className = "", text = "") => {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
-};
+const { make: element } = evenbench;
 
 // plotly.js is 5 MB of source: run on the first visible chart, so that the page is readable before.
 let running = null;

@@ -1,11 +1,5 @@
 // The tables of cells (DataTables, from the itables package), their filter, and the details of one cell.
-const parse = (id) => JSON.parse(document.getElementById(id).textContent);
-const make = (tag, className = "", text = "") => {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
-};
+const { make } = evenbench;
 
 // Text goes in as text, never as HTML: names and reasons come from results.
 const draw = {
@@ -18,16 +12,19 @@ const draw = {
     return span;
   },
   outcome: (value) => make("span", `badge ${/^[a-z]+$/.test(value) ? value : ""}`, value),
-  code: (value) => make("code", "", value),
+  code: (value) => { const code = make("code", "", shortened(value)); code.title = value; return code; },
 };
 const OUTCOMES = ["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"];
-const TIMES = ["Compute", "Host to host"];
+const TIMES = ["Compute", "Host to host", "Per second"];
 const struck = (row) => OUTCOMES.includes(row[3]) && row[3] !== "ok";
 
+// A hash is long: 12 digits here, all of them in the details and in the CSV file.
+const shortened = (value) => (/^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value);
+let oneSetting = false;
 const named = {};
 named.Model = (value, row) => {
   const box = make("span", "", value);
-  box.append(make("small", "", row[2]));
+  if (!oneSetting) box.append(make("small", "", row[2]));
   return box;
 };
 named.Backend = (value, row) => {
@@ -42,7 +39,8 @@ named.Backend = (value, row) => {
   return box;
 };
 
-const column = ({ title, kind, help }, place) => {
+const TEXTS = ["Reason", "Remark", "Remark on the answer", "Limits"];
+const column = ({ title, kind, help, group }, place) => {
   const cell = (value, type, row) => {
     if (kind === "limits") return type === "display" ? make("span", "", limitText(row)) : type === "sort" ? limitText(row) : "";
     if (type === "display") return kind === "hidden" ? "" : title in named ? named[title](value, row) : draw[kind](value, row, title);
@@ -52,12 +50,21 @@ const column = ({ title, kind, help }, place) => {
   const heading = make("span", "", title);
   if (help) heading.title = help;
   return {
-    title: heading.outerHTML, data: place, render: cell, visible: !["hidden", "limits"].includes(kind), type: kind === "measure" ? "measure" : "string",
-    className: { measure: "number", code: "code", words: ["Reason", "Remark", "Limits"].includes(title) ? "words" : "" }[kind] ?? "",
+    title: heading.outerHTML, ariaTitle: help ? `${title}: ${help}` : title, data: place, render: cell, type: kind === "measure" ? "measure" : "string",
+    visible: !["hidden", "limits"].includes(kind) && (!group || group === shownSet()),
+    className: { measure: "number", code: "code", words: TEXTS.includes(title) ? "words" : "" }[kind] ?? "",
     cellType: place === 0 ? "th" : "td",
-    createdCell: (td) => { if (place === 0) td.setAttribute("scope", "row"); },
+    createdCell: (td, value) => {
+      if (place === 0) td.setAttribute("scope", "row");
+      td.dataset.label = title;
+      if (value === "–" || value?.[0] === "–" || value === "") td.classList.add("nothing");
+    },
   };
 };
+
+// The set of columns that is shown: the pressed button.
+const sets = [...document.querySelectorAll("[data-set]")];
+const shownSet = () => sets.find((button) => button.getAttribute("aria-pressed") === "true")?.dataset.set;
 
 // Cells without a number come last, in either order.
 const order = (sign) => (a, b) => (a === null) - (b === null) || sign * (a - b);
@@ -72,15 +79,18 @@ const load = () => (loading ??= (async () => {
   return DataTable;
 })());
 
+let columns = [];
 const open = async (grid) => {
   const DataTable = await load();
-  const name = `table-${grid.dataset.table}`;
-  const { columns, rows } = grid.dataset.table === "matrix" ? parse(name) : JSON.parse(await evenbench.unpack(name));
-  if (grid.dataset.table === "matrix") rows.forEach((row) => byIndex.set(row.at(-1), row));
+  const { columns: all, rows } = JSON.parse(await evenbench.unpack("table-matrix"));
+  columns = all;
+  rows.forEach((row) => byIndex.set(row.at(-1), row));
+  oneSetting = new Set(rows.map((row) => row[2])).size < 2;
+  const most = matchMedia("(max-width: 46rem)").matches ? 10 : 100;  // a card of a phone is as tall as ten rows
   const table = new DataTable(grid.querySelector("table"), {
-    data: rows, columns: columns.map(column), order: [], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
-    layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
-    language: { info: "_START_ to _END_ of _TOTAL_ cells", infoFiltered: "(of _MAX_)", infoEmpty: "0 cells", zeroRecords: "No cell matches the filter.", lengthMenu: "_MENU_ per page" },
+    data: rows, columns: columns.map(column), order: [], pageLength: most, lengthMenu: [10, 25, 50, 100, 500], autoWidth: false, deferRender: true,
+    layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: rows.length > most ? ["pageLength", "paging"] : null },
+    language: { info: "_START_ to _END_ of _TOTAL_ cells", infoFiltered: "(of _MAX_)", infoEmpty: "0 cells", zeroRecords: "No cell matches the filter. Reset shows all.", emptyTable: "No cell was recorded.", lengthMenu: "_MENU_ per page" },
     createdRow: (row, data) => { if (struck(data)) row.classList.add("unranked"); },
   });
   // The controls of DataTables stay outside of the region that scrolls sideways.
@@ -127,23 +137,28 @@ const filter = (table) => {
   if (asked || column.visible()) table.rows().invalidate();  // the text of the column depends on the limits
   column.visible(asked, false);
   table.draw();
+  for (const row of document.querySelectorAll("[data-model]")) row.hidden = Boolean(values.model) && row.dataset.model !== values.model;
+};
+const showSet = (table, name) => {
+  if (!sets.some((button) => button.dataset.set === name)) return;
+  for (const button of sets) button.setAttribute("aria-pressed", String(button.dataset.set === name));
+  columns.forEach(({ group }, place) => { if (group) table.column(place).visible(group === name, false); });
+  table.columns.adjust().draw(false);
 };
 let titles = null;
-const parseColumns = () => (titles ??= parse("table-matrix").columns.map(({ title }) => title));
+const parseColumns = () => (titles ??= columns.map(({ title }) => title));
 
-// The filter stands in the address, so that a view can be shared.
-const toAddress = () => {
-  const set = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value)).toString();
-  history.replaceState(null, "", set ? `#${set}` : "#cells");
+// A command with a button that copies it; the old way of copying works for local files as well.
+const copied = (text) => {
+  const box = make("div", "copied"), pre = make("pre", "", text), button = make("button", "quiet", "Copy");
+  button.type = "button";
+  button.addEventListener("click", () => {
+    getSelection().selectAllChildren(pre);
+    button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+  });
+  box.append(pre, button);
+  return box;
 };
-const fromAddress = () => {
-  const hash = location.hash.slice(1);
-  if (!hash.includes("=")) return false;
-  filters.reset();
-  for (const [name, value] of new URLSearchParams(hash)) if (filters.elements[name]) filters.elements[name].value = value;
-  return true;
-};
-
 const list = (facts) => {
   const dl = make("dl", "facts");
   for (const [label, value] of facts) {
@@ -161,11 +176,13 @@ const show = async (index) => {
   document.getElementById("details-title").textContent = id;
   if (warnings.length) { const notes = make("ul", "notes"); notes.append(...warnings.map((words) => make("li", "", words))); body.append(notes); }
   for (const [title, facts] of sections) body.append(make("h3", "", title), list(facts));
-  if (reproduce) body.append(make("h3", "", "Reproduce"), make("pre", "", reproduce));
-  if (traceback) body.append(make("h3", "", "Traceback"), make("pre", "", traceback));
+  if (reproduce) body.append(make("h3", "", "Reproduce"), copied(reproduce));
+  if (traceback) body.append(make("h3", "", "Traceback"), copied(traceback));
   const dialog = document.getElementById("details");
-  dialog.showModal();
+  shownCell = id;
+  if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
+  toAddress();
 };
 
 document.addEventListener("click", (event) => {
@@ -174,28 +191,3 @@ document.addEventListener("click", (event) => {
   if (event.target.id === "details" || event.target.id === "details-close") document.getElementById("details").close();
 });
 
-const started = new Map();
-const start = (grid) => { if (!started.has(grid)) started.set(grid, open(grid)); return started.get(grid); };
-const grids = [...document.querySelectorAll(".grid")];
-const watcher = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) if (isIntersecting) { watcher.unobserve(target); start(target); }
-}, { rootMargin: "600px" });
-
-// Lazily drawn charts move a section after a jump; scroll back until the reader acts.
-let sought = null;
-for (const kind of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(kind, () => { sought = null; }, { passive: true });
-document.addEventListener("click", (event) => {
-  const link = event.target.closest("nav a[href^='#']");
-  sought = link && document.querySelector(link.getAttribute("href"));
-});
-new ResizeObserver(() => sought?.scrollIntoView()).observe(document.body);
-
-const matrix = await start(grids.find((grid) => grid.dataset.table === "matrix"));
-evenbench.tablesReady();
-filters.addEventListener("input", () => { filter(matrix); toAddress(); });
-filters.addEventListener("reset", () => setTimeout(() => { filter(matrix); toAddress(); }));
-addEventListener("hashchange", () => {
-  if (fromAddress()) { filter(matrix); document.getElementById("cells").scrollIntoView(); }
-});
-if (fromAddress()) { filter(matrix); document.getElementById("cells").scrollIntoView(); }
-grids.forEach((grid) => watcher.observe(grid));

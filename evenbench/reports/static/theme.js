@@ -1,6 +1,12 @@
 // Shared by the scripts: the text of a packed element, and the theme.
 const evenbench = {};
 evenbench.tables = new Promise((ready) => { evenbench.tablesReady = ready; });
+evenbench.make = (tag, className = "", text = "") => {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+};
 const unpacked = new Map();
 evenbench.unpack = (id) => {
   if (!unpacked.has(id)) unpacked.set(id, inflate(document.getElementById(id).textContent));

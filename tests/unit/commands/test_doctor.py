@@ -68,6 +68,26 @@ def test_other_environments_are_listed(
     assert "correct EVENBENCH_PYTHON_GONE" in shown
 
 
+def test_the_verdict_comes_first() -> None:
+    runtimes = [
+        {"name": name, "role": role, "status": status}
+        for name, role, status in (
+            ("ort", "runtime", "here"),
+            ("tvm", "runtime", "missing"),
+            ("null", "control", "here"),
+        )
+    ]
+    calm = {"machine": [{"what": "turbo", "severity": "note"}], "backends": runtimes}
+    assert doctor.verdict(calm) == [
+        "Nothing disturbs measurements on this machine",
+        "1 of 2\N{NO-BREAK SPACE}runtimes ready",
+    ]
+    busy = [{"what": what, "severity": "warning"} for what in ("load average", "busy")]
+    assert doctor.verdict(calm | {"machine": busy})[0] == (
+        "2\N{NO-BREAK SPACE}things disturb measurements on this machine: load average and busy"
+    )
+
+
 def test_the_command_shows_all_of_it_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out

@@ -78,7 +78,8 @@ def test_a_collision_names_both(points: list[Point], monkeypatch: pytest.MonkeyP
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        UsageError, match=r"unknown backend 'tensor-rt'; expected one of .*null.*openvino"
+        UsageError,
+        match=r"unknown backend 'tensor-rt'; expected one of .*null.*openvino.* mean tensorrt\?",
     ):
         registry.row("tensor-rt")
 

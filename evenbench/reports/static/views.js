@@ -1,0 +1,77 @@
+// Views of the page and their addresses: filter, column set, cell and comparison; needs tables.js.
+let shownCell = "", shownGroup = "";
+const toAddress = () => {
+  const view = [...new FormData(filters)].filter(([, value]) => value);
+  if (sets.length && shownSet() !== sets[0].dataset.set) view.push(["columns", shownSet()]);
+  if (shownGroup) view.push(["group", shownGroup]);
+  if (shownCell) view.push(["cell", shownCell]);
+  const set = new URLSearchParams(view).toString();
+  history.replaceState(null, "", set ? `#${set}` : location.pathname);
+};
+evenbench.compared = (title) => { shownGroup = title; toAddress(); };
+document.getElementById("details").addEventListener("close", () => { shownCell = ""; toAddress(); });
+
+const indexOf = (id) => {
+  const place = parseColumns().indexOf("Cell");
+  return [...byIndex].find(([, row]) => row[place] === id || row[place].startsWith(`${id} `))?.[0];
+};
+// Shows the view of the address; true if it is about the table.
+const fromAddress = (table) => {
+  const hash = location.hash.slice(1);
+  if (!hash.includes("=")) return;
+  const view = new URLSearchParams(hash);
+  filters.reset();
+  for (const [name, value] of view) if (filters.elements[name]) filters.elements[name].value = value;
+  showSet(table, view.get("columns") ?? sets[0]?.dataset.set);
+  filter(table);
+  const group = view.get("group"), cell = view.get("cell");
+  const tabled = [...view.keys()].some((name) => name === "columns" || filters.elements[name]);
+  if (group) document.dispatchEvent(new CustomEvent("compare", { detail: group }));
+  if (cell && indexOf(cell) !== undefined) show(indexOf(cell));
+  else if (tabled) document.getElementById("cells").scrollIntoView();
+};
+
+// Rows that pass the filter, with every column but those of the page itself.
+const quoted = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+const plainText = (value) => (Array.isArray(value) ? String(value[0] ?? "") : String(value ?? ""));
+const csv = (table) => {
+  const places = columns.map(({ kind, title }, place) => [kind, title, place]).filter(([kind, title]) => kind !== "limits" && !["Index", "Labels"].includes(title));
+  const rows = table.rows({ search: "applied" }).data().toArray();
+  return [places.map(([, title]) => title), ...rows.map((row) => places.map(([, , place]) => plainText(row[place])))]
+    .map((line) => line.map(quoted).join(",")).join("\r\n");
+};
+
+// Lazily drawn parts move a section after a jump; scroll back until the reader acts.
+let sought = null;
+for (const kind of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(kind, () => { sought = null; }, { passive: true });
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("nav a[href^='#']");
+  sought = link && document.querySelector(link.getAttribute("href"));
+});
+new ResizeObserver(() => sought?.scrollIntoView()).observe(document.body);
+
+// The section in view is the current one of the navigation.
+const links = new Map([...document.querySelectorAll("nav a[href^='#']")].map((link) => [link.getAttribute("href").slice(1), link]));
+const inView = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    for (const [name, link] of links) link.toggleAttribute("aria-current", name === target.id);
+    if (links.get(target.id)) links.get(target.id).setAttribute("aria-current", "true");
+  }
+}, { rootMargin: "-30% 0px -65% 0px" });
+document.querySelectorAll("main > section[id]").forEach((section) => inView.observe(section));
+
+const matrix = await open(document.querySelector("[data-table=matrix]"));
+evenbench.tablesReady();
+filters.addEventListener("input", () => { filter(matrix); toAddress(); });
+filters.addEventListener("reset", () => setTimeout(() => { filter(matrix); toAddress(); }));
+for (const button of sets) button.addEventListener("click", () => { showSet(matrix, button.dataset.set); toAddress(); });
+document.getElementById("csv").addEventListener("click", () => {
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([csv(matrix)], { type: "text/csv" }));
+  link.download = "cells.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+});
+addEventListener("hashchange", () => fromAddress(matrix));
+fromAddress(matrix);
