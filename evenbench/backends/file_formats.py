@@ -18,9 +18,9 @@ EXPECTED = (
 
 READERS: Mapping[str, str] = {
     "onnx": "evenbench.backends.onnx.description:describe",
-    "torchscript": "evenbench.backends.torch.torchscript_description:describe",
-    "program": "evenbench.backends.torch.program_description:describe",
-    "package": "evenbench.backends.torch.package_description:describe",
+    "torchscript": "evenbench.backends.torch.files.torchscript_description:describe",
+    "program": "evenbench.backends.torch.files.program_description:describe",
+    "package": "evenbench.backends.torch.files.package_description:describe",
     "plan": "evenbench.backends.tensorrt.description:describe",
 }
 """The reader of each kind of file. Readers return the facts listed in docs/inspect.md, or raise

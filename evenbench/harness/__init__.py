@@ -13,7 +13,8 @@ from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.measurements import Attestation
 from evenbench.harness.core.plans import PLANS, Plan
 from evenbench.harness.core.session import Laps, Session
-from evenbench.harness.core.types import ANY, BATCH, Cell, Model, Photograph, Recipe, TensorSpec
+from evenbench.harness.core.tensor_specs import BATCH, TensorSpec
+from evenbench.harness.core.types import ANY, Cell, Model, Photograph, Recipe
 from evenbench.harness.core.weights import Weights, own, pretrained, seeded, trained
 
 __version__ = "0.1.0"

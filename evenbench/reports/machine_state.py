@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from evenbench.harness.core import thresholds
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.results import quality_warnings
 from evenbench.harness.statistics.estimates import Estimate
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenbench.backends.torch import exported_files, tensor_specs
 from evenbench.backends.torch import model as torch_model
+from evenbench.backends.torch import tensor_specs
+from evenbench.backends.torch.files import exported_files
 from evenbench.harness import BATCH, Cell, Model, TensorSpec, UsageError
 from evenbench.harness.cli import main
 from evenbench.harness.collection import user_models

@@ -15,7 +15,7 @@ import pytest
 
 from evenbench.backends import file_formats
 from evenbench.backends.onnx import description
-from evenbench.backends.torch import archive_safety
+from evenbench.backends.torch.files import archive_safety
 from evenbench.harness.comparison import expectations_file
 from evenbench.harness.core import artifact_store
 from evenbench.harness.core.errors import UsageError

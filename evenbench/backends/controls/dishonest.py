@@ -1,7 +1,7 @@
 """Negative controls of the timing: runtimes with right outputs and impossible laps.
 
 All wrap ONNX Runtime and err in ways that real integrations do: a cache of results, a queue without
-a wait, work in the wrong verb, a clock in other units. `evenbench selftest` runs them.
+a wait, work in the wrong verb, a clock in other units. `evenbench selftest` runs these backends.
 """
 
 from __future__ import annotations

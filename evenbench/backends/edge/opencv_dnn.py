@@ -131,7 +131,7 @@ class DnnSession(Session):
 
 
 def _cause(error: Exception) -> str:
-    """Return OpenCV's message without its prefix and places, in one line."""
+    """Return OpenCV's message on a line."""
     text = " ".join(str(getattr(error, "err", "") or error).split())
     return text[:300]
 

@@ -103,6 +103,6 @@ def _fact(spec: Any, batch: int) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return tract's message and its causes in one line, without the stack."""
+    """Return tract's message and causes on a line, without the stack."""
     text = str(error).partition("Stack backtrace:")[0]
     return " ".join(text.split())[:300] or type(error).__name__

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import conversion, dynamic_axes
 from evenbench.backends.onnx.dynamic_axes import left_open
-from evenbench.backends.torch import exported_files
 from evenbench.backends.torch import model as torch_model
 from evenbench.backends.torch import outputs as torch_outputs
+from evenbench.backends.torch.files import exported_files
 from evenbench.harness import BATCH, Cell, Source, TensorSpec, Unsupported
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.torch import exported_files, outputs, placement
 from evenbench.backends.torch import int8 as torch_int8
+from evenbench.backends.torch import outputs, placement
+from evenbench.backends.torch.files import exported_files
 from evenbench.harness import Cell, Source
 from evenbench.harness.environment import gpu, system_info
 

@@ -10,7 +10,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.torch import adoption, arguments, exported_files, random_state
+from evenbench.backends.torch import adoption, arguments, random_state
+from evenbench.backends.torch.files import exported_files
 from evenbench.harness import Cell, Model, Source, UsageError
 from evenbench.harness.core import import_strings
 from evenbench.harness.inputs import batches as inputs

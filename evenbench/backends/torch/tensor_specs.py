@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.torch import (
-    adoption,
-    arguments,
-    batch_axis,
-    exported_files,
-    resized_examples,
-)
+from evenbench.backends.torch import adoption, arguments, batch_axis, resized_examples
+from evenbench.backends.torch.files import exported_files
 from evenbench.backends.torch.model import module_and_examples
 from evenbench.backends.torch.outputs import distinct, named
 from evenbench.harness import ANY, BATCH, Model, TensorSpec, UsageError

@@ -157,7 +157,7 @@ def _seeded(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module,
 
 
 def draw_offsets(module: torch.nn.Module) -> int:
-    """Draw the parameters that hold one number around that number; returns how many.
+    """Draw constant parameters around the constant; returns how many.
 
     These are biases, scales and shifts, and scales of layers. Uses torch's global generator.
     """

@@ -12,7 +12,8 @@ from typing import Any
 from evenbench.backends.onnx import backend as onnx_backend
 from evenbench.backends.onnx import conversion as onnx_conversion
 from evenbench.backends.onnx import export
-from evenbench.backends.torch import exported_files, model
+from evenbench.backends.torch import model
+from evenbench.backends.torch.files import exported_files
 from evenbench.backends.tvm import compilation, session, tuning_database
 from evenbench.backends.tvm import tuning as tvm_tuning
 from evenbench.harness import Cell, Session, Source

@@ -28,7 +28,7 @@ fall either way in two precisions.
 
 @dataclass(frozen=True)
 class Opinion:
-    """The outputs by one judge: by name, arrays [batches, ...], or lists for data-dependent sizes.
+    """The outputs of a judge by name: arrays [batches, ...], or lists for data-dependent sizes.
 
     `source` is the implementation behind the judge; `precision` names the arithmetic.
     """
@@ -41,7 +41,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Consensus:
-    """The chosen opinion, the other opinions that agree with it, and the dissenting ones."""
+    """The chosen opinion, the agreeing opinions, and the dissenting opinions."""
 
     chosen: Opinion
     agreeing: tuple[Opinion, ...]

@@ -19,7 +19,7 @@ from evenbench.harness.accuracy.output_errors import scale
 if TYPE_CHECKING:
     from evenbench.harness.accuracy.evidence import Evidence
     from evenbench.harness.accuracy.tolerances import Tolerance
-    from evenbench.harness.core.types import TensorSpec
+    from evenbench.harness.core.tensor_specs import TensorSpec
 
     Array = np.ndarray[Any, Any]
 

@@ -26,7 +26,7 @@ def allowed(size: int, own_share: float | None, by_one_step: bool = False) -> fl
     """The number of `size` values that may differ.
 
     `own_share` is the yardstick's share of differing values, None without a yardstick.
-    `by_one_step` says that differing integers differ by one.
+    `by_one_step` is true for integers with differences of one only.
     """
     few = min(MOST_FLIPPED, int(size * FLIPPED))
     stepped = int(size * STEPPED) if by_one_step else 0

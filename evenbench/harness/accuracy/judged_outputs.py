@@ -19,7 +19,7 @@ from evenbench.harness.core.measurements import OutputError
 if TYPE_CHECKING:
     from evenbench.harness.accuracy.evidence import Evidence
     from evenbench.harness.accuracy.tolerances import Tolerance
-    from evenbench.harness.core.types import TensorSpec
+    from evenbench.harness.core.tensor_specs import TensorSpec
 
     Array = np.ndarray[Any, Any]
 
@@ -92,7 +92,7 @@ def facts(
 ) -> dict[str, float]:
     """What a passing verdict does not show: differing values, ties and constant outputs.
 
-    Absent where there is nothing to say.
+    Absent without a finding.
     """
     different, tied = 0, 0
     for spec in specs:

@@ -10,7 +10,7 @@ from evenbench.harness.accuracy import output_values
 if TYPE_CHECKING:
     import numpy as np
 
-    from evenbench.harness.core.types import TensorSpec
+    from evenbench.harness.core.tensor_specs import TensorSpec
 
     Array = np.ndarray[Any, Any]
 

@@ -110,7 +110,7 @@ def differing(output: Any, golden: Any) -> float:
 
 
 def unequal(output: Array, golden: Array) -> Array:
-    """Where discrete values differ. Strings compare as text."""
+    """A mask of different discrete values. Strings compare as text."""
     if is_text(golden) or is_text(output):
         return np.asarray(output.astype(str) != golden.astype(str))
     return np.asarray(output != golden)

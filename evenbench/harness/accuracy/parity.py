@@ -40,7 +40,7 @@ from evenbench.harness.accuracy.tolerances import (
 )
 from evenbench.harness.core import data_dependent_shapes
 from evenbench.harness.core.measurements import OutputError, ParityVerdict
-from evenbench.harness.core.types import TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.core.types import TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
 
 if TYPE_CHECKING:
     from evenbench.harness.accuracy.tolerances import Tolerance

@@ -93,7 +93,7 @@ def _check_apart(files: Sequence[Path], digests: Sequence[str], judged: Sequence
 
 
 def without(model: Model) -> tuple[object, ...]:
-    """What two declarations of one model share, whatever their calibration."""
+    """The facts of a model's declaration without the calibration."""
     arguments = {
         name: value for name, value in model.arguments.items() if name != calibration.ARGUMENT
     }

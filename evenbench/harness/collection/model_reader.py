@@ -17,7 +17,8 @@ from evenbench.harness.core import artifact_store, import_strings, paths, regist
 from evenbench.harness.core.errors import Unsupported, UsageError
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.paths import PROJECT
-from evenbench.harness.core.types import ANY, BATCH, Cell, Model, TensorSpec
+from evenbench.harness.core.tensor_specs import BATCH, TensorSpec
+from evenbench.harness.core.types import ANY, Cell, Model
 from evenbench.harness.core.weights import Weights, own
 from evenbench.harness.environment import cpu
 from evenbench.harness.inputs import input_requests

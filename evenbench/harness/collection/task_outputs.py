@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from evenbench.harness.core import data_dependent_shapes
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import ANY, BATCH, TensorSpec
+from evenbench.harness.core.tensor_specs import BATCH, TensorSpec
+from evenbench.harness.core.types import ANY
 
 DETECTION = "detection"
 TASKS = ("classification", "segmentation", DETECTION, "text", "other")

@@ -22,7 +22,8 @@ from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import artifact_store, import_strings
 from evenbench.harness.core.cases import ALL, INT8, Case, int8_of
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import BATCH, CALIBRATED, Model, TensorSpec
+from evenbench.harness.core.tensor_specs import BATCH, TensorSpec
+from evenbench.harness.core.types import CALIBRATED, Model
 from evenbench.harness.inputs import preprocessors
 
 PHOTO_INPUTS = "evenbench.harness.inputs:files"

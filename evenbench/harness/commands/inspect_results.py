@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.types import BOUNDARIES, OUTCOMES, PHASES
 from evenbench.harness.results import interleaving, records
 from evenbench.harness.results.records import Reading, Record

@@ -16,7 +16,7 @@ from evenbench.harness.commands import arguments
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.results import records
 
 if TYPE_CHECKING:

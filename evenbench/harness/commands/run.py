@@ -162,7 +162,7 @@ def run(options: RunOptions) -> int:
 
 
 def _joined(options: RunOptions, entries: Sequence[Entry], plan: Plan, stack: ExitStack) -> Joined:
-    """Return the entries with the other sides of `--against`; print what is left out."""
+    """Return the entries with the other sides of `--against`; print the omissions."""
     from evenbench.harness.comparison.run_sides import joined
 
     matches = matrix.matcher(options.selection.expression)

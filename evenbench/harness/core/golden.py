@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import Cell, Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Cell, Model
 
 
 @dataclass(frozen=True)
 class Judge:
-    """One of the implementations that say what a model's right outputs are.
+    """An implementation for the right outputs of a model.
 
     `load` takes the folder of the golden's artifact. Judges of one `source` are not independent.
     """

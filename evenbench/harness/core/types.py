@@ -18,13 +18,11 @@ from evenbench.harness.core import (
     serialization,
 )
 from evenbench.harness.core.errors import UsageError, naming_fields
+from evenbench.harness.core.tensor_specs import TensorSpec
 from evenbench.harness.core.weights import Weights, own
 
 to_json, digest = serialization.to_json, serialization.digest
 ANY, SCORE_THRESHOLD = data_dependent_shapes.ANY, data_dependent_shapes.SCORE_THRESHOLD
-
-BATCH = "batch"
-"""The symbolic dimension of a `TensorSpec`, replaced by the cell's batch size."""
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Every precision for cases. Each backend declares its supported subset."""
@@ -51,60 +49,6 @@ Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "f
 
 UNWANTED = ("mismatch", "fallback", "failed")
 """Outcomes with exit code 1 in `evenbench run`."""
-
-
-@naming_fields
-@dataclass(frozen=True)
-class TensorSpec:
-    """Name, shape and dtype of a tensor.
-
-    `shape` holds ints, and at most one `BATCH`, as its first entry in most models. The first entry
-    of a detector's output may be `ANY`.
-    """
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.shape.count(BATCH) > 1:
-            raise UsageError(
-                f"tensor {self.name} has shape {list(self.shape)}, with {BATCH!r} in two places; "
-                "samples are stacked along a single axis: give a number for the other"
-            )
-        if ANY in self.shape[1:]:
-            raise UsageError(
-                f"tensor {self.name} has shape {list(self.shape)}; {ANY!r} is not the first size; "
-                "objects are listed along the first axis: move it there, or give a number"
-            )
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the size depends on the data."""
-        return self.shape[:1] == (ANY,)
-
-    @property
-    def is_batched(self) -> bool:
-        """Whether the first dimension is the batch."""
-        return self.shape[:1] == (BATCH,)
-
-    @property
-    def batch_axis(self) -> int | None:
-        """The axis of the batch, such as 1 in [2, batch, 128] of a recurrent state; None without
-        batch.
-        """
-        return self.shape.index(BATCH) if BATCH in self.shape else None
-
-    @property
-    def sample(self) -> tuple[int, ...]:
-        """The shape of one sample: without the batch axis, or the whole shape without batch."""
-        return tuple(0 if size == ANY else int(size) for size in self.shape if size != BATCH)
-
-    def concrete(self, batch: int) -> tuple[int, ...]:
-        """The shape with the batch filled in. Data-dependent sizes count as 0, their minimum."""
-        return tuple(
-            batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape
-        )
 
 
 @dataclass(frozen=True)

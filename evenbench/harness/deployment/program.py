@@ -12,7 +12,8 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core import data_dependent_shapes, import_strings
-from evenbench.harness.core.types import Cell, Recipe, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Cell, Recipe
 from evenbench.harness.environment.installers import distribution_of
 from evenbench.harness.inputs import batches
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from evenbench.harness.core.record_types import AccuracyRecord, JudgementRecord
+from evenbench.harness.core.records.parity import AccuracyRecord, JudgementRecord
 
 
 class ProofEnvironment(TypedDict):

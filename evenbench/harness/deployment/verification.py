@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from evenbench.harness import photographs, preprocess
 from evenbench.harness.core import artifact_store, import_strings
 from evenbench.harness.core.errors import Unavailable
-from evenbench.harness.core.record_types import AccuracyRecord, JudgementRecord
+from evenbench.harness.core.records.parity import AccuracyRecord, JudgementRecord
 from evenbench.harness.core.types import BOUNDARIES, Cell, Recipe
 from evenbench.harness.deployment import fresh_environment
 from evenbench.harness.deployment.fresh_environment import NotProved

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness import preprocess
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Model
 from evenbench.harness.inputs import given_samples, preprocessors
 from evenbench.harness.inputs import made_up_samples as rules
 

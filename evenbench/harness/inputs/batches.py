@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from evenbench.harness import photographs
 from evenbench.harness.core import build_sources, import_strings, source_digests
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import Cell, Model, Photograph, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Cell, Model, Photograph
 from evenbench.harness.inputs import element_types, expected_outputs, given_samples, preprocessors
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from evenbench.harness import preprocess
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import BATCH, Model, Recipe
+from evenbench.harness.core.tensor_specs import BATCH
+from evenbench.harness.core.types import Model, Recipe
 from evenbench.harness.inputs import datasets, geometry
 from evenbench.harness.inputs.datasets import Dataset
 

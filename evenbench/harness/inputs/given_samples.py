@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Model
 from evenbench.harness.inputs import element_types
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Model
 from evenbench.harness.inputs import element_types
 
 if TYPE_CHECKING:

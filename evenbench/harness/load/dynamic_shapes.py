@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core import dynamic_axes
 from evenbench.harness.core.errors import Unsupported
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Model
 from evenbench.harness.load.context import DeclaredSize, JudgedOutputs, LoadContext, Points
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evenbench.harness.core.dynamic_axes import SIZE
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import BATCH
+from evenbench.harness.core.tensor_specs import BATCH
 
 SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES = (
     "single-stream",

@@ -9,7 +9,8 @@ from typing import Any
 
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import BATCH, HOST_TO_HOST, UNWANTED, Cell
+from evenbench.harness.core.tensor_specs import BATCH
+from evenbench.harness.core.types import HOST_TO_HOST, UNWANTED, Cell
 from evenbench.harness.load import mlperf
 from evenbench.harness.load.capacity import best_batch
 from evenbench.harness.load.points import merge_points, value_of

@@ -17,7 +17,8 @@ from evenbench.harness.accuracy.consensus import Consensus, Opinion
 from evenbench.harness.core.errors import Unsupported
 from evenbench.harness.core.golden import Golden, Judge
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import ANY, BATCH, Cell
+from evenbench.harness.core.tensor_specs import BATCH
+from evenbench.harness.core.types import ANY, Cell
 from evenbench.harness.measurement.judging import once, open_outputs
 from evenbench.harness.measurement.time_limit import OutOfTimeError, at_most
 
@@ -33,7 +34,7 @@ LONGEST_REASON = 160
 
 @dataclass
 class Finding:
-    """The outputs that judge a model, who gave them, and who disagreed.
+    """The outputs of the majority, the judges with these outputs, and the dissenting judges.
 
     `suspect` is the reason for a reference that cannot judge, or empty. The session, if any, is
     the chosen judge's and open.
@@ -48,7 +49,7 @@ class Finding:
 
 @dataclass
 class Committee:
-    """The judges of one golden: hear them with `finding`, then `close`."""
+    """The judges of a golden: hear all judges with `finding`, then `close`."""
 
     golden: Golden
     cell: Cell

@@ -14,7 +14,7 @@ from evenbench.harness.accuracy import error_spectrum, output_errors, parity, to
 from evenbench.harness.accuracy.evidence import Evidence
 from evenbench.harness.accuracy.tolerances import Tolerance
 from evenbench.harness.core.measurements import ParityVerdict, severity
-from evenbench.harness.core.record_types import AccuracyRecord
+from evenbench.harness.core.records.parity import AccuracyRecord
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import Cell, Model, to_json
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core import clock_tick, registry
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.sampling_records import WarmUpRecord
+from evenbench.harness.core.records.sampling import WarmUpRecord
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Cell, to_json
 from evenbench.harness.environment import cpu, cpu_time, energy, gpu

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evenbench.harness.core.measurements import Block, Samples
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.sampling_records import WarmUpRecord
+from evenbench.harness.core.records.sampling import WarmUpRecord
 from evenbench.harness.core.session import Laps, Now, Session
 from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST
 from evenbench.harness.measurement.spot_checks import SpotChecks

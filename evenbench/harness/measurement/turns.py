@@ -128,7 +128,7 @@ class Turns:
 
     @property
     def kept(self) -> dict[str, dict[int, Arrays]]:
-        """The kept outputs, by boundary and batch; and those of later laps that differ."""
+        """The kept outputs, by boundary and batch, and different outputs of later laps."""
         kept: dict[str, dict[int, Arrays]] = {}
         for boundary, sampler in self.samplers.items():
             kept[boundary] = sampler.kept

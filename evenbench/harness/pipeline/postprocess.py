@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from evenbench.harness import preprocess
 from evenbench.harness.core.data_dependent_shapes import MASK_LEVEL
 from evenbench.harness.core.errors import Unsupported, UsageError
-from evenbench.harness.core.types import BATCH, Model, Recipe
+from evenbench.harness.core.tensor_specs import BATCH
+from evenbench.harness.core.types import Model, Recipe
 from evenbench.harness.inputs import geometry
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 
 THOROUGH = PLANS["thorough"]
 """The largest plan."""

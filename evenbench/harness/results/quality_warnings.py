@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from evenbench.harness.core import clock_tick, thresholds
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.core.record_types import OutcomeRecord
-from evenbench.harness.core.sampling_records import BlockRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
+from evenbench.harness.core.records.sampling import BlockRecord
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.results import advice, lap_findings, processes_apart
 from evenbench.harness.statistics import estimates, stationarity

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from evenbench.harness.core import serialization
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.types import to_json
 
 SCHEMA = 2

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from evenbench.harness.core.environment_records import EnvironmentRecord
-from evenbench.harness.core.record_types import CellRecord, OutcomeRecord
+from evenbench.harness.core.records.environment import EnvironmentRecord
+from evenbench.harness.core.records.outcome import CellRecord, OutcomeRecord
 from evenbench.harness.core.serialization import digest
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.results import interleaving
@@ -147,7 +147,7 @@ class Gathering:
     def add(self, record: OutcomeRecord) -> None:
         """Add a well-formed record; the later of two records of a cell in a run counts.
 
-        A cell of another commit (`evenbench run --against`) is no point: the commit has its own.
+        A cell of another commit (`evenbench run --against`) is no point of this commit.
         """
         cell = record["cell"]
         if cell.get("side"):

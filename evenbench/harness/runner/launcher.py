@@ -163,7 +163,7 @@ def run_here(job: Job, timeout_seconds: float, variables: Mapping[str, str] | No
 
 
 def kill_workers_of(threads: Collection[int]) -> None:
-    """Kill the workers that these threads wait for; each wait ends with a failed reply."""
+    """Kill the workers of waiting threads; each wait ends with a failed reply."""
     for worker, thread in list(_open.items()):
         if thread in threads:
             worker.process.kill()

@@ -1,4 +1,4 @@
-"""Where the modules of a comparison's side come from: its own sources, or nowhere."""
+"""Where the modules of a comparison's side come from: the side's sources, or nowhere."""
 
 from __future__ import annotations
 

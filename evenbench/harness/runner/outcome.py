@@ -9,7 +9,7 @@ from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import Unavailable
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE, INNER_BOUNDARIES, Cell, to_json
 from evenbench.harness.environment import energy, environment_names
 from evenbench.harness.results import quality_warnings, records

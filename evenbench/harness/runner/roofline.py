@@ -16,7 +16,8 @@ from typing import Any
 
 from evenbench.harness.core.measurements import IMPOSSIBLE
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import Cell, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Cell
 from evenbench.harness.results import records
 from evenbench.harness.runner.job import Job, Reply
 

@@ -90,7 +90,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The ends of the mean's interval and of the sign interval: arrays of one shape."""
+    """The ends of the mean's interval and of the sign interval, as arrays of equal shape."""
 
     low: Array
     high: Array

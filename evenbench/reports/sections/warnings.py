@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.results import quality_warnings
 from evenbench.reports import formatting, warning_kinds
 from evenbench.reports.result_groups import Record, Result

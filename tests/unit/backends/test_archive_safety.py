@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evenbench.backends.torch import archive_safety
+from evenbench.backends.torch.files import archive_safety
 from evenbench.harness import UsageError, cli
 
 SIZE = "Symbol('s77', positive=True, integer=True)"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evenbench.harness import Model, Session, TensorSpec, Unsupported
-from evenbench.harness.core.types import BATCH
+from evenbench.harness.core.tensor_specs import BATCH
 from evenbench.harness.load import dynamic_shapes
 from evenbench.harness.load import points as load_points
 from evenbench.harness.load.context import DeclaredSize, LoadContext

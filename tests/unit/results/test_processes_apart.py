@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.results import processes_apart, quality_warnings
 
 

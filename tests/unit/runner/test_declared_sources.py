@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from evenbench.harness.core.cases import Entry
-from evenbench.harness.core.types import Cell, Model, TensorSpec
+from evenbench.harness.core.tensor_specs import TensorSpec
+from evenbench.harness.core.types import Cell, Model
 from evenbench.harness.runner import declared_sources
 
 TENSORS = (TensorSpec("x", (1, 2)),)

@@ -25,7 +25,7 @@ def _reshape(usage: Usage) -> Rule:
 
 
 def _result_or(default: int) -> Callable[[Usage], Rule]:
-    """The shape of the result; equal sizes where it is unknown."""
+    """The shape of the result; equal sizes for an unknown size."""
 
     def rule(usage: Usage) -> Rule:
         result = usage.result()

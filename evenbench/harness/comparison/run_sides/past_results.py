@@ -137,7 +137,7 @@ def _differences(cell: Cell, line: Record) -> list[str]:
 
 
 def _commits(lines: Sequence[Record], text: str) -> Iterator[str]:
-    """A note for each recorded commit other than this one: its code is another side."""
+    """A note for each other recorded commit, because the commit's code is another side."""
     here = system_info.describe()["commit"]
     commits = {str((line.get("environment") or {}).get("commit") or "") for line in lines}
     for commit in sorted(commits - {"", here}):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.backends import flops
-from evenbench.backends.torch import archive_safety, description
+from evenbench.backends.torch import description
+from evenbench.backends.torch.files import archive_safety
 from evenbench.harness import UsageError
 
 

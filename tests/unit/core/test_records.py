@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenbench.harness.core import environment_records, measurements, record_types, sampling_records
+from evenbench.harness.core import measurements
+from evenbench.harness.core.records import environment as environment_records
+from evenbench.harness.core.records import outcome as record_types
+from evenbench.harness.core.records import parity
+from evenbench.harness.core.records import sampling as sampling_records
 from evenbench.harness.measurement import resident
 from evenbench.harness.results import records
 from tests.unit.builders import cell, plan, product, register, samples
@@ -38,11 +42,11 @@ PARTS: Mapping[str, Any] = {
     "blocks.compute.[].[]": sampling_records.BlockRecord,
     "warm_up.[]": sampling_records.WarmUpRecord,
     "memory": record_types.MemoryRecord,
-    "parity": record_types.ParityRecord,
-    "parity.outputs.[]": record_types.OutputErrorRecord,
-    "agreement": record_types.AgreementRecord,
-    "accuracy": record_types.AccuracyRecord,
-    "dataset": record_types.DatasetRecord,
+    "parity": parity.ParityRecord,
+    "parity.outputs.[]": parity.OutputErrorRecord,
+    "agreement": parity.AgreementRecord,
+    "accuracy": parity.AccuracyRecord,
+    "dataset": parity.DatasetRecord,
     "calibration": record_types.CalibrationRecord,
     "attested": record_types.AttestationRecord,
     "inputs": record_types.InputsRecord,
@@ -79,8 +83,8 @@ def test_a_part_of_an_outcome_has_the_keys_of_the_schema(path: str) -> None:
     ("dataclass", "kind"),
     [
         (measurements.Block, sampling_records.BlockRecord),
-        (measurements.OutputError, record_types.OutputErrorRecord),
-        (measurements.ParityVerdict, record_types.JudgementRecord),
+        (measurements.OutputError, parity.OutputErrorRecord),
+        (measurements.ParityVerdict, parity.JudgementRecord),
         (measurements.Attestation, record_types.AttestationRecord),
     ],
 )
@@ -106,7 +110,7 @@ def test_a_measured_process_returns_the_keys_of_its_type(
     record = resident.run(cell("product"), plan(), folders, commands=turns)
     for part, kind in (
         (record, record_types.ProcessRecord),
-        (record["parity"], record_types.JudgementRecord),
+        (record["parity"], parity.JudgementRecord),
         (record["attested"], record_types.AttestationRecord),
         (record["warm_up"], sampling_records.WarmUpRecord),
         (record["energy"], environment_records.ProcessEnergyRecord),

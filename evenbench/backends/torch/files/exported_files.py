@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import file_formats
-from evenbench.backends.torch import archive_safety
+from evenbench.backends.torch.files import archive_safety
 from evenbench.harness import Model, UsageError
 from evenbench.harness.core import import_strings, paths
 

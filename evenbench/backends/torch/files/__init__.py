@@ -1,0 +1,1 @@
+"""Files of torch models: exported programs, TorchScript archives and AOT packages."""

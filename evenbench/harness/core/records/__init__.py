@@ -1,0 +1,1 @@
+"""Types of the JSON records of a run, by subject."""
