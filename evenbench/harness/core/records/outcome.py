@@ -103,6 +103,7 @@ class InputsRecord(TypedDict):
     recipe: str
     names: list[str]
     batches: int
+    expected_batches: NotRequired[int]
 
 
 CalibrationRecord = TypedDict("CalibrationRecord", {"from": str, "sha256": str})
@@ -160,6 +161,8 @@ class ProcessRecord(TypedDict):
     input_sha256: str
     attested: AttestationRecord
     asked_is_used: str
+    impossible: str
+    """The reason for laps that no honest runtime can take, or empty."""
     phases_seconds: dict[str, float]
     installation: InstallationRecord
     variables: dict[str, str]
