@@ -45,7 +45,7 @@ test-all: test ## the same with the nightly tests: real networks, every exporter
 
 matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it
 	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix -o site/matrix || [ $$? = 1 ]  # a mismatch is a result here
-	$(BIN)/evenbench report results/matrix --markdown
+	$(BIN)/evenbench report results/matrix --format markdown
 
 bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 	$(BIN)/python -m tests.performance.bench_harness

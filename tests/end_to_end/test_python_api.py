@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, REPOSITORY, variables
 
-from evenbench.harness import UsageError
+from evenbench.harness import UsageError, cli
 from evenbench.harness.python_api import load_results
 from evenbench.reports.pages import notebook
 
@@ -105,3 +105,21 @@ def test_the_page_describes_every_column() -> None:
     (table,) = re.findall(r"<!-- columns -->\n(.*?)<!-- end of columns -->", text, re.DOTALL)
     rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in notebook.COLUMNS]
     assert table.splitlines()[2:] == rows
+
+
+def test_the_command_prints_the_same_csv(
+    measured: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = measured["folder"] / "results"
+    assert cli.main(["report", str(results), "--format", "csv"]) == 0
+    assert capsys.readouterr().out == load_results(results, newest=True).to_csv()
+
+
+def test_parquet_needs_pyarrow(
+    measured: dict, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    folder = measured["folder"]
+    words = ["report", str(folder / "results"), "--format", "parquet", "-o", str(folder / "out")]
+    assert cli.main(words) == 4
+    assert "pip install pyarrow" in capsys.readouterr().err

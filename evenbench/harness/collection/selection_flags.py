@@ -15,11 +15,11 @@ MODEL_GROUP = "for a model file or function of your own"
 """The title of the flags of undeclared models."""
 
 INPUT = "photos to use as inputs [default: random inputs]"
-RECIPE = "recipe, such as imagenet_224 [default: none]"
+RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
 SAMPLES = "real inputs, such as .npz; repeatable [default: none]"
-DIM = "size of a free dimension; repeatable [default: a guess]"
+DIM = "size of a free dimension [default: guessed]"
 RANGE = "values of an input; repeatable [default: from graph]"
-RECIPE = "imagenet_224 or size=128,mean=.5,std=.5 [default: none]"
+RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -31,6 +32,8 @@ Docs: docs/results.md
 
 EXIT_CODES = {exit_codes.PASS: "the report is written"}
 
+FORMATS = ("html", "markdown", "csv", "parquet")
+
 INDEX = "index.json"
 """The first file for asv's pages; `project_url` is the link of the project's name."""
 
@@ -50,6 +53,7 @@ class ReportOptions:
     paths: tuple[str, ...] = ()
     results: str = "results"
     output: str = "site"
+    format: str = "html"
     markdown: bool = False
     asv: str = ""
     json: bool = False
@@ -60,10 +64,12 @@ def add_arguments(command: Parser) -> None:
     arguments.add_results_paths(command)
     arguments.add_output(command, "DIR", "folder for index.html [default: %(default)s]")
     command.add_argument(
-        "--markdown",
-        action="store_true",
-        help="print tables of precisions and bindings as Markdown",
+        "--format",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="html, or of all cells csv, parquet, markdown [default: html]",
     )
+    command.add_argument("--markdown", action="store_true", help=argparse.SUPPRESS)
     command.add_argument(
         "--asv", metavar="DIR", help="site of `asv publish` to link with [default: none]"
     )
@@ -73,14 +79,9 @@ def add_arguments(command: Parser) -> None:
 def run(options: ReportOptions) -> int:
     """Write the report, or print the tables as Markdown; return the exit code."""
     paths = options.paths or (options.results,)
-    if options.markdown:
-        from evenbench.reports import newest_records, result_groups
-        from evenbench.reports.sections import binding_cost, precisions
-
-        newest, _ = newest_records.newest(_outcomes(paths).lines)
-        members = result_groups.results(newest)
-        tables = (precisions.markdown(members), binding_cost.markdown(members))
-        print("\n".join(filter(None, tables)))
+    chosen = "markdown" if options.markdown else options.format
+    if chosen != "html":
+        _print_cells(paths, chosen, Path(options.output))
         return exit_codes.PASS
     page, reading = write(paths, options.output, options.asv)
     if options.json:
@@ -91,6 +92,26 @@ def run(options: ReportOptions) -> int:
         print(f"note: {note}", file=sys.stderr)
     print(page)
     return exit_codes.PASS
+
+
+def _print_cells(paths: Sequence[str], chosen: str, folder: Path) -> None:
+    """Print the newest outcome of every cell as CSV or Markdown, or write a Parquet file."""
+    from evenbench.reports import newest_records, result_groups
+    from evenbench.reports.pages import notebook
+    from evenbench.reports.sections import binding_cost, precisions
+
+    newest, _ = newest_records.newest(_outcomes(paths).lines)
+    if chosen == "markdown":
+        members = result_groups.results(newest)
+        tables = (precisions.markdown(members), binding_cost.markdown(members))
+        print("\n".join(filter(None, tables)))
+    elif chosen == "csv":
+        print(notebook.Table(newest).to_csv(), end="")
+    else:
+        records.folder(folder)
+        file = folder / "cells.parquet"
+        notebook.Table(newest).write_parquet(file)
+        print(file)
 
 
 def write(

@@ -95,6 +95,8 @@ def _page(
     try:
         newest, replaced = newest_records.newest(lines)
         return render(newest, [*notes, *replaced], asv, beside)
+    except ImportError:  # a fault of the installation, not of a line
+        raise
     except Exception:  # a line edited by hand, or written by another program: any error is possible
         shown = _showable(lines)
         if not shown:
@@ -135,6 +137,8 @@ def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
     """Whether these lines render without an error."""
     try:
         render(newest_records.newest(lines)[0])
+    except ImportError:
+        raise
     except Exception:  # any error is possible, as in `_page`
         return False
     return True
