@@ -280,7 +280,8 @@ def test_an_operator_of_a_runtimes_own_is_judged_by_this_runtime_unoptimised(
     )["fp32"]
     assert line["outcome"] == "ok", line["reason"]
     assert re.match(
-        "ONNX Runtime without optimisation, in .*, alone; ONNX's reference evaluator cannot run "
+        "ONNX Runtime without optimisation, in .*(alone|in agreement with OpenVINO in float32); "
+        "ONNX's reference evaluator cannot run "
         ".*'FusedMatMul' from domain 'com.microsoft'",
         line["parity"]["golden"],
     )
@@ -296,7 +297,7 @@ def test_a_file_of_ones_own_runs_at_lower_precisions(
     file = onnx_file(tmp_path, "low.onnx", nodes, TensorProto.FLOAT, [1, 16])
     import numpy as np
 
-    samples = np.random.default_rng(3).standard_normal((8, 16), "f4")
+    samples = np.random.default_rng(3).standard_normal((8, 8), "f4")
     np.savez(tmp_path / "data.npz", x=samples)
     flags = "--backends", "openvino", "--precision", "fp16,bf16,int8-static"
     data = "--calibration", str(tmp_path / "data.npz")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evenbench.backends.onnx.file_inputs.consumers import Consumers
 from evenbench.backends.onnx.file_inputs.declared import Declared
-from evenbench.harness import BATCH
+from evenbench.harness import ANY, BATCH
 
 if TYPE_CHECKING:
     import onnx
@@ -65,6 +65,16 @@ def seen(
         output.name: _combined(output, one.get(output.name), two.get(output.name), known)
         for output in outputs
     }
+
+
+def opened(output: Declared, inferred: Shape, shape: Shape) -> Shape:
+    """The `shape` of a trial run, with `ANY` for a number of rows that depends on values.
+
+    The file names such a size, no input has the name, and inference finds no number.
+    """
+    name = output.shape[0] if output.shape else ""
+    depends = isinstance(name, str) and name and inferred[:1] == (name,)
+    return (ANY, *shape[1:]) if depends and shape[:1] != (BATCH,) else shape
 
 
 def _shapes(model: onnx.ModelProto, shapes: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -246,13 +246,14 @@ class Resolver:
         varying = {name for name, shape in one.items() if again.get(name, shape) != shape}
         flat = file_tensors.separated(self.outputs, list(one))
         seen = output_shapes.seen(flat, one, two or one, known)
-        shapes = {
-            output.name: shapes.get(output.name, seen[output.name])
-            if output.name in varying or output.name not in one
-            else seen[output.name]
+        unseen = varying | {output.name for output in flat if output.name not in one}
+        found = {
+            output.name: output_shapes.opened(
+                output, shapes.get(output.name, ()), seen[output.name]
+            )
             for output in flat
         }
-        return flat, shapes, ""
+        return flat, {**found, **{name: shapes.get(name, found[name]) for name in unseen}}, ""
 
     def _first_batch(
         self,
