@@ -43,23 +43,42 @@ def operator_of(case: Any) -> str:
     return str(nodes[0].op_type) if nodes else "none"
 
 
-def write(case: Any, folder: Path) -> Path:
-    """Write the model of a case and its data as ONNX's own folder of test data; returns the model.
+def write(case: Any, folder: Path, with_data: bool = True) -> Path:
+    """Write the model of a case; returns the file.
 
-    Raises ValueError for data without a tensor form.
+    With data, a folder of ONNX test data is beside the model, with inputs and expected outputs,
+    where all of these are tensors or sequences.
     """
     import onnx
 
     file = folder / MODEL
     onnx.save(case.model, str(file))
+    if with_data:
+        graph, (inputs, outputs) = case.model.graph, case.data_sets[0]
+        protos = {
+            f"{kind}_{index}.pb": _proto(value, declared)
+            for kind, values, declarations in (
+                ("input", inputs, graph.input),
+                ("output", outputs, graph.output),
+            )
+            for index, (value, declared) in enumerate(zip(values, declarations, strict=False))
+        }
+        if all(protos.values()):
+            (folder / DATA).mkdir()
+            for name, proto in protos.items():
+                (folder / DATA / name).write_bytes(proto.SerializeToString())
     return file
 
 
-def given(case: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first data set of a case: inputs and expected outputs by name."""
-    inputs, outputs = case.data_sets[0]
-    graph = case.model.graph
-    return (
-        dict(zip((value.name for value in graph.input), inputs, strict=False)),
-        dict(zip((value.name for value in graph.output), outputs, strict=False)),
-    )
+def _proto(value: Any, declared: Any) -> Any:
+    """The value in ONNX's form; None for an optional value or a map."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    if isinstance(value, TensorProto):
+        return value
+    if declared.type.HasField("tensor_type"):
+        return numpy_helper.from_array(np.asarray(value), declared.name)
+    if declared.type.HasField("sequence_type") and isinstance(value, list):
+        return numpy_helper.from_list(value, declared.name)
+    return None

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness import worker
-from evenbench.harness.accuracy import parity
+from evenbench.harness.accuracy import distinctness
 from evenbench.harness.collection import matrix, model_reader, user_models
 from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import build_sources, registry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.types import Cell
-from evenbench.harness.inputs import batches, expected_outputs
 from evenbench.harness.measurement import attestation, resident
 from evenbench.harness.runner import outcome
 from evenbench.harness.runner.entries import Entries
@@ -42,9 +41,8 @@ def judge(
     Inputs are the case's own, with the expected outputs as a further judge, or made up as for a
     file without inputs. `folder` must be empty; the store of artifacts is the caller's.
     """
-    file = cases.write(case, folder)
+    file = cases.write(case, folder, with_data=not made_up)
     head = {"case": str(case.name), "operator": cases.operator_of(case)}
-    own = None if made_up else cases.given(case)
     try:
         with _workers_in_this_process():
             found = user_models.find(str(file), ModelFlags(backends=tuple(runtimes)), 60)
@@ -52,12 +50,12 @@ def judge(
     except UsageError as error:
         refused = {"phase": "describe", "reason": _plain(str(error), folder)}
         return [_record(head, runtime, "refused", **refused) for runtime in runtimes]
-    entries = Entries(lambda job: _work(job, own), lambda cell: {}, lambda kind, text: None)
+    entries = Entries(_reply, lambda cell: {}, lambda kind, text: None)
     with contextlib.ExitStack() as changes:
         # Files contain no user's code, and a look at all imported modules takes most of the time.
         changes.enter_context(_replaced(build_sources, "recorded", lambda *models: {}))
-        if own:  # nothing is timed: one data set judges, although a cached answer would pass
-            changes.enter_context(_replaced(parity, "LEAST_SPREAD", 0.0))
+        if not made_up:  # nothing is timed, so one data set judges
+            changes.enter_context(_replaced(distinctness, "LEAST_SPREAD", 0.0))
         return [_outcome(cell, entries, head, folder) for cell in cells]
 
 
@@ -114,13 +112,6 @@ def _plain(text: str, folder: Path) -> str:
 # -- a worker in this process ----------------------------------------------------------------------
 
 
-def _work(job: Job, own: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> Reply:
-    """Do a job; the case's own data replaces the inputs of a file."""
-    if job.task == "inputs" and own is not None:
-        return _reply(job, lambda job, channel: _given(job, *own))
-    return _reply(job)
-
-
 def _reply(job: Job, function: Callable[[Job, Channel], dict[str, Any]] | None = None) -> Reply:
     """The reply of a worker to a job, in this process."""
     channel = Channel(io.BytesIO(), io.BytesIO())
@@ -128,19 +119,6 @@ def _reply(job: Job, function: Callable[[Job, Channel], dict[str, Any]] | None =
         return Reply(**worker.reply_to(job, channel))
     with _replaced(worker, "perform", function):
         return Reply(**worker.reply_to(job, channel))
-
-
-def _given(job: Job, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the case's inputs as one batch, with the expected outputs; returns the facts."""
-    import numpy as np
-
-    folder, files = Path(job.folder), {}
-    for spec in job.cell.model.inputs:
-        files[spec.name] = folder / batches.file_of(spec.name)
-        np.save(files[spec.name], np.asarray(inputs[spec.name])[None], allow_pickle=False)
-    facts = {"recipe": "onnx.backend.test", "names": ["data set 0"], "batches": 1, "code": {}}
-    expected = expected_outputs.save(folder, [outputs])
-    return {**facts, **expected, "sha256": batches.digest_batches(files)}
 
 
 @contextlib.contextmanager
