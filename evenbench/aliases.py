@@ -96,7 +96,7 @@ def projects_own(name: str) -> ModuleSpec | None:
         folder = Path(str(spec.origin)).parent
         path = [entry for entry in path if Path(entry or ".").resolve() != folder.resolve()]
     others = [finder for finder in sys.meta_path if not isinstance(finder, Aliases)]
-    specs = (finder.find_spec(name, None) for finder in others if finder is not PathFinder)
+    specs = (finder.find_spec(name, None, None) for finder in others if finder is not PathFinder)
     return next((spec for spec in specs if spec and not _is_alias_module(spec)), None)
 
 

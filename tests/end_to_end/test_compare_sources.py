@@ -57,10 +57,10 @@ CHANGES = {
 
 PREPARE = """
 import json, sys
-from harness.comparison import git
-from harness.comparison.session import PairedSession
-from harness.core.plans import PLANS
-from harness.environment import cpu
+from evenbench.harness.comparison import git
+from evenbench.harness.comparison.session import PairedSession
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu
 target, *commits = sys.argv[1:]
 values = {}
 for name in commits:

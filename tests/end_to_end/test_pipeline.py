@@ -336,7 +336,7 @@ def test_three_runtimes_segment_the_packaged_video(tmp_path: Path) -> None:
         pytest.importorskip(package)
     import os
 
-    root = Path(harness.__file__).parent.parent
+    root = Path(harness.__file__).parents[2]
     own = {
         "EVENBENCH_BACKENDS": "",
         **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ},

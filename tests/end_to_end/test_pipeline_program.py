@@ -146,7 +146,7 @@ def test_cpp_passes_the_packaged_video(tmp_path: Path) -> None:
         pytest.importorskip(package)
     if toolchain.lacks():
         pytest.skip(toolchain.lacks())
-    root = Path(harness.__file__).parent.parent
+    root = Path(harness.__file__).parents[2]
     own = {
         "EVENBENCH_BACKENDS": "",
         **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ},

@@ -309,7 +309,7 @@ print(*loaded, file=sys.stderr)
 
 
 def test_listing_imports_nothing_heavy(bench: str) -> None:
-    root = Path(cli.__file__).parent.parent
+    root = Path(cli.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", LISTING, "list", bench],
         capture_output=True,
@@ -323,7 +323,7 @@ def test_listing_imports_nothing_heavy(bench: str) -> None:
 
 def test_ten_thousand_cells_are_listed_in_half_a_second(bench: str) -> None:
     Path(bench).write_text(BENCH + MANY_CASE)
-    root = Path(cli.__file__).parent.parent
+    root = Path(cli.__file__).parents[2]
 
     def listed() -> None:
         command = [sys.executable, "-m", "evenbench", "list", bench]
@@ -336,7 +336,7 @@ def test_ten_thousand_cells_are_listed_in_half_a_second(bench: str) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(bench: str) -> None:
     Path(bench).write_text(BENCH + MANY_CASE)
-    root = Path(cli.__file__).parent.parent
+    root = Path(cli.__file__).parents[2]
     command = f"{sys.executable} -m evenbench list {bench} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
