@@ -206,8 +206,9 @@ def _machine(groups: Sequence[Group], members: Sequence[Result]) -> tuple[str, s
     """The sentence on warnings, and the most frequent warning; empty for a quiet machine."""
     runtimes = [result for result in members if not result.is_control]
     kinds = [kind for kind in warning_kinds.kinds(runtimes) if kind.of_machine]
+    busy = verdict.machine_words(groups)
     if not kinds:
-        return "The machine was quiet: no warning.", ""
+        return busy or "The machine was quiet: no warning.", busy
     cells = {cell for kind in kinds for cell in kind.cells}
     touched = warning_kinds.touched(groups, cells)
     verb = "carries" if len(cells) == 1 else "carry"
@@ -217,7 +218,6 @@ def _machine(groups: Sequence[Group], members: Sequence[Result]) -> tuple[str, s
         if touched
         else "no conclusion rests on such a cell"
     )
-    busy = verdict.machine_words(groups)
     warned = f"Not a quiet run: {what}; {where}."
     return " ".join(filter(None, [busy, warned])), kinds[0].seen
 

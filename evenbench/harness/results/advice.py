@@ -21,7 +21,7 @@ def larger(line: OutcomeRecord, gain: str, otherwise: str) -> str:
 
 def more_processes(line: OutcomeRecord, otherwise: str) -> str:
     """The advice to take more processes, or `otherwise` after the largest plan."""
-    if len(line["process_seconds"]) >= PRECISE_PROCESSES or _plan(line) == THOROUGH.name:
+    if len(line.get("process_seconds") or ()) >= PRECISE_PROCESSES or _plan(line) == THOROUGH.name:
         return larger(line, f"up to {THOROUGH.process_limit} processes", otherwise)
     half_width = PLANS["default"].half_width
     return f"use --half-width {half_width:.0%}: up to {PRECISE_PROCESSES} processes"

@@ -367,12 +367,12 @@ def test_int8_static_without_data_is_unsupported_before_a_run(tmp_path: Path) ->
 def test_two_shapes_of_one_command_are_two_models(
     builders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(target: str, arguments: dict[str, str], timeout: float) -> model_reader.Described:
+    def read(target: str, arguments: dict[str, str], timeout: float) -> model_reader.Reading:
         model = model_reader.declaration(target, arguments)
         size = tuple(map(int, arguments["shape"].split("x")))
         tensors = (TensorSpec("x", (BATCH, *size[1:])),)
         described = replace(model, inputs=tensors, outputs=tensors)
-        return model_reader.Described(described, Reference(), has_examples=False, first_size=1)
+        return model_reader.Reading(described, Reference(), {"examples": {"first_size": 1}})
 
     monkeypatch.setattr(model_reader, "read", read)
     found = user_models.find(f"{builders}:build", ModelFlags(shape="1x3x2x2/1x12x1x1"), 60)
