@@ -20,7 +20,7 @@ from evenbench.harness.comparison import exit_status, sides
 from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.statistics import paired_test
+from evenbench.harness.statistics import paired_test, ratios
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 BENCH = """\
@@ -395,7 +395,8 @@ def test_exit_codes(found: list[dict[str, Any]], code: int) -> None:
 
 
 def test_a_result_says_what_would_decide_it() -> None:
-    judged = paired_test.judge([0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07], paired_test.Rule())
+    pairs = [0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07]
+    judged = paired_test.judge(ratios.of_values(pairs), paired_test.Rule())
     assert judged.verdict == "inconclusive"
     metric = {
         "verdict": "inconclusive",

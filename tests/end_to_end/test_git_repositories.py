@@ -226,8 +226,9 @@ def test_forced_colours_in_a_log_are_colours_alone(project: Project) -> None:
     assert ran.code == 0, ran.text
     assert "\x1b[32mok" in ran.text
     assert not [code for code in ("\x1b[?25", "\x1b[2K", "\x1b[1A") if code in ran.text]
-    rows = [line for line in ran.text.splitlines() if "tiny-tiny-fp32-cpu-b1" in line]
-    assert len(rows) >= 2, "an id is folded"
+    lines = ran.text.splitlines()
+    assert [line for line in lines if "tiny-tiny-fp32-cpu-b1" in line], "an id is folded"
+    assert [line for line in lines if " tiny " in line and "µs" in line], "a row is folded"
 
 
 def test_files_outside_the_commit_are_named(project: Project, tmp_path: Path) -> None:

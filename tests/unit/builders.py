@@ -34,6 +34,7 @@ from evenbench.harness import (
     worker,
 )
 from evenbench.harness.core import registry
+from evenbench.harness.measurement import resident
 from evenbench.harness.measurement.timing import Counters
 from evenbench.harness.measurement.turns import Turns
 from evenbench.harness.runner import job as runner_job
@@ -351,6 +352,8 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
         return WorkerHere(job)
 
     monkeypatch.setattr(launcher, "Worker", start)
+    # All workers share this process's CPU time, so one seems to use the cores of all.
+    monkeypatch.setattr(resident.ResidentCell, "differences", lambda self: [])
     return done
 
 
