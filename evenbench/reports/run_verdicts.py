@@ -56,6 +56,7 @@ class RunVerdicts:
         self._groups: dict[str, dict[str, Member]] = {}
         self._keys: dict[int, str] = {}
         self._priors: dict[str, Prior] = {}
+        self._ratios: dict[tuple[int, int, str], Ratio | None] = {}
 
     def add(self, result: Member) -> None:
         """Add a result; only ranked results take part."""
@@ -106,13 +107,22 @@ class RunVerdicts:
 
     def ratio(self, slower: Member, faster: Member, boundary: str = COMPUTE) -> Ratio | None:
         """The ratio of two results of the run, also of different groups."""
-        members = self._groups.get(slower.group, {}).values()
-        if boundary == COMPUTE and slower is not faster and {slower, faster} <= set(members):
-            judged = self.comparison(slower, faster).ratio
-            if judged is not None:
-                return judged
-        before, after = slower.sweeps_of(boundary), faster.sweeps_of(boundary)
-        return ratios.ratio(*paired(before, after), self._prior(boundary))
+        pair = id(slower), id(faster), boundary
+        if pair not in self._ratios:
+            self._ratios[pair] = self._judged(*pair, slower, faster) or ratios.ratio(
+                *paired(slower.sweeps_of(boundary), faster.sweeps_of(boundary)),
+                self._prior(boundary),
+            )
+        return self._ratios[pair]
+
+    def _judged(
+        self, first: int, second: int, boundary: str, slower: Member, faster: Member
+    ) -> Ratio | None:
+        """The ratio behind the words about two results of one group."""
+        both = first != second and first in self._keys and second in self._keys
+        if boundary != COMPUTE or not both or slower.group != faster.group:
+            return None
+        return self.comparison(slower, faster).ratio
 
     def _prior(self, boundary: str) -> Prior:
         if boundary not in self._priors:
