@@ -21,7 +21,6 @@ SPOKEN = {
     "harness.commands.inspect": "the formats that it reads",
     "harness.commands.tune": "the example of its help text",
     "harness.commands.run": "the examples of its help text",
-    "harness.commands.compare": "the examples of its help text",
     "harness.commands.footprint": "the examples of its help text",
     "harness.commands.layerwise": "the examples of its help text",
     "harness.commands.pipeline": "the examples of its help text",

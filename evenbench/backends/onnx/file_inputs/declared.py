@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evenbench.harness import UsageError
 from evenbench.harness.inputs.element_types import TEXT
 
 if TYPE_CHECKING:
@@ -56,13 +57,21 @@ def outputs(graph: onnx.GraphProto) -> list[Declared]:
 
 
 def separated(outputs: Sequence[Declared], names: Sequence[str]) -> list[Declared]:
-    """The outputs with each sequence as its elements, by the names of a run such as `parts[0]`."""
+    """The outputs with each sequence as its elements, by the names of a run such as `parts[0]`.
+
+    Raises UsageError for an empty sequence, which has nothing to compare.
+    """
     flat: list[Declared] = []
     for output in outputs:
         if output.kind != SEQUENCE:
             flat.append(output)
             continue
         elements = [name for name in names if name.startswith(f"{output.name}[")]
+        if not elements:
+            raise UsageError(
+                f"output {output.name} is an empty sequence for these inputs, so nothing can be "
+                "compared; give inputs with --inputs for which the sequence has elements"
+            )
         flat += [Declared(name, output.dtype, None) for name in elements]
     return flat
 

@@ -247,13 +247,13 @@ class Resolver:
         flat = file_tensors.separated(self.outputs, list(one))
         seen = output_shapes.seen(flat, one, two or one, known)
         unseen = varying | {output.name for output in flat if output.name not in one}
-        found = {
+        sizes = {
             output.name: output_shapes.opened(
                 output, shapes.get(output.name, ()), seen[output.name]
             )
             for output in flat
         }
-        return flat, {**found, **{name: shapes.get(name, found[name]) for name in unseen}}, ""
+        return flat, {**sizes, **{name: shapes.get(name, sizes[name]) for name in unseen}}, ""
 
     def _first_batch(
         self,
