@@ -136,9 +136,9 @@ def test_reporting_imports_no_runtime():
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_ten_thousand_outcomes_are_reported_in_five_seconds(tmp_path):
+def test_ten_thousand_outcomes_are_reported_in_seven_seconds(tmp_path):
     lines = synthetic.many(10_000)
     keeps, told = yardstick.kept(
-        5.0, lambda: yardstick.timed(lambda: site.write(lines, tmp_path)), tries=3
+        7.0, lambda: yardstick.timed(lambda: site.write(lines, tmp_path)), tries=3
     )
     assert keeps, told
