@@ -109,18 +109,17 @@ class RunVerdicts:
         """The ratio of two results of the run, also of different groups."""
         pair = id(slower), id(faster), boundary
         if pair not in self._ratios:
-            self._ratios[pair] = self._judged(*pair, slower, faster) or ratios.ratio(
+            self._ratios[pair] = self._judged(slower, faster, boundary) or ratios.ratio(
                 *paired(slower.sweeps_of(boundary), faster.sweeps_of(boundary)),
                 self._prior(boundary),
             )
         return self._ratios[pair]
 
-    def _judged(
-        self, first: int, second: int, boundary: str, slower: Member, faster: Member
-    ) -> Ratio | None:
-        """The ratio behind the words about two results of one group."""
-        both = first != second and first in self._keys and second in self._keys
-        if boundary != COMPUTE or not both or slower.group != faster.group:
+    def _judged(self, slower: Member, faster: Member, boundary: str) -> Ratio | None:
+        """The ratio behind the words about two results of one group; None without words."""
+        in_one_group = slower is not faster and slower.group == faster.group
+        ranked = {id(slower), id(faster)} <= self._keys.keys()
+        if boundary != COMPUTE or not in_one_group or not ranked:
             return None
         return self.comparison(slower, faster).ratio
 

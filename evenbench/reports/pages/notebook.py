@@ -204,7 +204,7 @@ class Table:
         return f"<{type(self).__module__}.{type(self).__name__}: {words}>"
 
     def _repr_html_(self) -> str:
-        """The table of a notebook, a row per cell; the file of a page is not needed."""
+        """The table of a notebook, a row per cell."""
         from evenbench.reports.pages import templates
 
         return templates.template("notebook.html.j2").render(rows=shown(self.lines))
