@@ -43,14 +43,14 @@ test: $(READY) ## lint, types, and the tests of a pull request, in minutes
 test-all: TESTS := nightly or not nightly
 test-all: test ## the same with the nightly tests: real networks, every exporter, long tunings
 
-matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it
+matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/results/runtimes.md is made from it
 	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix -o site/matrix || [ $$? = 1 ]  # a mismatch is a result here
 	$(BIN)/evenbench report results/matrix --format markdown
 
-bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
+bench-harness: $(READY) ## measure the harness itself, for docs/results/harness-cost.md
 	$(BIN)/python -m tests.performance.bench_harness
 
-aa: $(READY) ## measure how often `evenbench compare` is wrong here (hours; goes on where it was stopped), for docs/statistics.md
+aa: $(READY) ## measure how often `evenbench compare` is wrong here (hours; goes on where it was stopped), for docs/explanation/statistics.md
 	$(BIN)/python -m tests.performance.bench_gate $(AA)
 
 aa-run: $(READY) ## the same for the words of `evenbench run`, on groups of identical cells (hours; goes on where it was stopped)
@@ -59,10 +59,10 @@ aa-run: $(READY) ## the same for the words of `evenbench run`, on groups of iden
 bench-peers: $(READY) ## time until a speed-up is known to 3 %: evenbench and other tools, side by side
 	$(BIN)/python -m tests.performance.bench_peers $(PEERS)
 
-operators: $(READY) ## run ONNX's operator tests on ONNX Runtime and OpenVINO (about half an hour), for docs/operators.md
+operators: $(READY) ## run ONNX's operator tests on ONNX Runtime and OpenVINO (about half an hour), for docs/results/operators.md
 	$(BIN)/python -m tests.operators $(OPERATORS)
 
-gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
+gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/results/verified.md
 	$(BIN)/python -m tests.gpu.check
 
 clean: ## remove the environment, results and site (the cache of artifacts stays)

@@ -1,4 +1,4 @@
-"""All runtimes at all precisions: the long comparison behind docs/runtimes.md.
+"""All runtimes at all precisions: the long comparison behind docs/results/runtimes.md.
 
 Run with `make matrix`. The name avoids `bench_*.py`, because the default suite takes only minutes.
 """

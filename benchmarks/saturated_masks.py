@@ -1,8 +1,8 @@
 """Mask R-CNN with saturated masks, an example of mismatches between correct runtimes.
 
 Run with `evenbench run benchmarks/saturated_masks.py`. The expected outcome is a mismatch,
-explained in docs/tasks.md. The network equals Mask R-CNN in `benchmarks/detection.py`, without
-`softened`.
+explained in docs/reference/tasks.md. The network equals Mask R-CNN in
+`benchmarks/detection.py`, without `softened`.
 """
 
 from typing import Any

@@ -96,7 +96,7 @@ objects = Case(
     backends=("torch-eager", "torch-script", "ort", "openvino"),
     options=dict.fromkeys(("ort", "openvino"), ({**TRACED, "dynamic": "size"},)),
 )
-"""Traced detectors ([docs/tasks.md](../docs/tasks.md)) with open sizes."""
+"""Traced detectors ([docs/reference/tasks.md](../docs/reference/tasks.md)) with open sizes."""
 
 EITHER = ({"dynamic": "batch,size"},)
 
@@ -112,5 +112,5 @@ integers = Case(
     models=(ANY_LENGTH,), backends=("ort",), precisions=("int8-dynamic",), options={"ort": EITHER}
 )
 """int8-dynamic, with ranges computed in each call. OpenVINO would run the file in fp32
-([docs/backends.md](../docs/backends.md)).
+([docs/reference/backends.md](../docs/reference/backends.md)).
 """

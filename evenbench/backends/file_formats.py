@@ -23,8 +23,8 @@ READERS: Mapping[str, str] = {
     "package": "evenbench.backends.torch.files.package_description:describe",
     "plan": "evenbench.backends.tensorrt.description:describe",
 }
-"""The reader of each kind of file. Readers return the facts listed in docs/inspect.md, or raise
-UsageError.
+"""The reader of each kind of file. Readers return the facts listed in
+docs/how-to/look-into-a-model.md, or raise UsageError.
 """
 
 PLANS = (b"vtrt", b"ftrt", b"ptrt")

@@ -139,7 +139,7 @@ CALIBRATION: tuple[Photograph, ...] = (
 """Ten other photographs, for int8-static's ranges: judged inputs stay unseen.
 
 Nearly all are grey, like most images in wheels; another choice moves the ranges too little to
-change an outcome (`docs/fairness.md`).
+change an outcome (`docs/explanation/fairness.md`).
 """
 
 

@@ -110,7 +110,7 @@ def test_without_its_task_the_output_is_named_with_its_shapes(
     line = outcomes(own, tmp_path, capsys, "--backends", "torch-eager")["torch-eager"]
     assert line["outcome"] == "failed", line["reason"]
     assert "output boxes has the shapes [" in line["reason"], line["reason"]
-    assert "--task detection (docs/tasks.md#detection)" in line["reason"]
+    assert "--task detection (docs/reference/tasks.md#detection)" in line["reason"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from evenbench.harness.commands import compare
 from tests.docs.pages import blocks
 from tests.meta.scripts import ROOT, calls, unknown
 
-PAGE = ROOT / "docs" / "ci.md"
+PAGE = ROOT / "docs" / "how-to" / "ci.md"
 (EXAMPLE,) = [block.text for block in blocks(PAGE) if block.language == "yaml"]
 
 

@@ -1,4 +1,6 @@
-"""docs/declarations.md has every field of a declaration, with type, default and a valid example."""
+"""docs/reference/declarations.md has every field of a declaration, with type, default and a valid
+example.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from evenbench.harness import BATCH, Case, Model, TensorSpec, UsageError
 from evenbench.harness.photographs import PHOTOGRAPHS
 from evenbench.harness.preprocess import IMAGENET_224
 
-PAGE = Path(__file__).parents[2] / "docs" / "declarations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "declarations.md"
 SPECS = (TensorSpec("ids", (BATCH, 16), "int64"),)
 MODEL = Model("m", build="mymodel:build", inputs=SPECS, outputs=SPECS)
 LONGER = replace(MODEL, name="longer", inputs=(TensorSpec("ids", (BATCH, 32), "int64"),))

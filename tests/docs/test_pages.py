@@ -106,21 +106,22 @@ def test_every_command_is_documented() -> None:
 def test_every_backend_has_a_section() -> None:
     from evenbench import backends
 
-    headings = re.findall(r"^#+ (.+)$", prose(ROOT / "docs" / "backends.md"), re.MULTILINE)
+    page = prose(ROOT / "docs" / "reference" / "backends.md")
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
     named = {name for heading in headings for name in re.findall(r"`([\w-]+)`", heading)}
     assert {row.name for row in backends.TABLE} == named, (
-        "a section of docs/backends.md for each row of backends.TABLE, and no other"
+        "a section of docs/reference/backends.md for each row of backends.TABLE, and no other"
     )
 
 
 def test_the_installed_options_of_backends_are_described() -> None:
-    page = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "backends.md").read_text(encoding="utf-8")
     from evenbench import backends
 
     for row in backends.TABLE:
         for option in registry.find(row.name).options:
             assert f"`{option}`" in page, (
-                f"docs/backends.md says nothing of {row.name}'s option {option}"
+                f"docs/reference/backends.md says nothing of {row.name}'s option {option}"
             )
 
 
@@ -147,7 +148,7 @@ def test_figures_come_with_their_command_machine_and_versions(page: Path) -> Non
 
 
 def test_every_variable_is_described() -> None:
-    page = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "two-releases.md").read_text(encoding="utf-8")
     sources = [
         file.read_text(encoding="utf-8")
         for folder in ("harness", "reports")

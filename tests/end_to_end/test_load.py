@@ -297,7 +297,7 @@ def test_a_model_of_one_size_says_so(tmp_path: Path) -> None:
     line = measured(tmp_path, Scenario(SHAPES, vary=("size",)), cell("shared"))["shared"]
     assert (line["outcome"], line["reason"]) == (
         "unsupported",
-        "product declares one size; declare other sizes with sizes= (docs/load.md)",
+        "product declares one size; declare other sizes with sizes= (docs/how-to/load.md)",
     )
 
 

@@ -101,7 +101,7 @@ def test_an_absent_path_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_describes_every_column() -> None:
-    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"<!-- columns -->\n(.*?)<!-- end of columns -->", text, re.DOTALL)
     rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in notebook.COLUMNS]
     assert table.splitlines()[2:] == rows

@@ -1,5 +1,5 @@
 """`make gpu-check`: the contract and a quick matrix on every GPU backend, device and precision; its
-record goes to docs/verified.md.
+record goes to docs/results/verified.md.
 
 Exits with 0 where everything that is installed passed, 1 where something did not, and 2 where this
 machine has no GPU.
@@ -24,7 +24,7 @@ from evenbench.harness.results import records
 from tests.gpu.pairs import Pair, pairs
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "verified.md"
+PAGE = ROOT / "docs" / "results" / "verified.md"
 BEGIN, END = "<!-- gpu-check -->", "<!-- end of gpu-check -->"
 COMMAND = "make gpu-check"
 NO_GPU = 2
@@ -52,7 +52,7 @@ def main() -> int:
         print(
             f"gpu-check: {absent}. This target runs every backend on a GPU; run it on a machine "
             "that has one, with its driver and nvidia-ml-py installed. Nothing was run, and "
-            "docs/verified.md is as it was.",
+            "docs/results/verified.md is as it was.",
             file=sys.stderr,
         )
         return NO_GPU
@@ -235,7 +235,8 @@ def written(page: str, content: str) -> str:
     _, ended, after = rest.partition(END)
     if not begun or not ended or BEGIN in after or END in after:
         raise ValueError(
-            f"docs/verified.md must have {BEGIN} and {END} once each, in this order; put them back"
+            f"docs/results/verified.md must have {BEGIN} and {END} once each, in this order; "
+            "put them back"
         )
     return f"{before}{BEGIN}\n{content}{END}{after}"
 

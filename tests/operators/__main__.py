@@ -1,4 +1,6 @@
-"""Run ONNX's operator tests on the runtimes, for docs/operators.md: `python -m tests.operators`."""
+"""Run ONNX's operator tests on the runtimes: `python -m tests.operators`, for
+docs/results/operators.md.
+"""
 
 from __future__ import annotations
 

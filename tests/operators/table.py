@@ -1,4 +1,4 @@
-"""The records of the operator tests as the tables of docs/operators.md."""
+"""The records of the operator tests as the tables of docs/results/operators.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.operators.judged import RUNTIMES, Record
 
-PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "operators.md"
 BEGIN, END = "<!-- figures: make operators -->\n", "<!-- end of figures -->"
 
 CLASSES = {

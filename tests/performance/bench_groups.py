@@ -6,7 +6,8 @@ measures it as `evenbench run` does: three sweeps of fresh processes, and more u
 that matter are at most 3 %. In some groups the last cell repeats its work more often than the
 others. Groups take turns over workloads and conditions, so
 that a change of the machine meets all. Each is appended to a file when it is done; the command
-goes on where it was stopped, and writes the tables of docs/statistics.md from that file.
+goes on where it was stopped, and writes the tables of docs/explanation/statistics.md from that
+file.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What the harness itself costs, measured side by side in one run; `make bench-harness` prints it
-for docs/performance.md.
+for docs/results/harness-cost.md.
 """
 
 from __future__ import annotations

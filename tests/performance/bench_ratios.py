@@ -1,7 +1,7 @@
 """Coverage, width and words of the rules for ratios by simulation, as markdown tables.
 
-`python -m tests.performance.bench_ratios` prints what docs/statistics.md quotes. The seed is fixed,
-so the same code prints the same tables.
+`python -m tests.performance.bench_ratios` prints the tables of docs/explanation/statistics.md.
+The seed is fixed, so the same code prints the same tables.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The record of `make aa` as the tables of docs/statistics.md and of the README. A test holds the
-pages to the record.
+"""The record of `make aa` as the tables of docs/explanation/statistics.md and of the README.
+
+A test holds the pages to the record.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def alarms(lines: Lines) -> list[Mapping[str, Any]]:
 
 
 def everything(lines: Lines) -> str:
-    """What docs/statistics.md shows."""
+    """What docs/explanation/statistics.md shows."""
     if not lines:
         return "There are no figures yet.\n"
     parts = [heading(lines), false_alarms(lines), order_bias(lines), power(lines), others(lines)]
@@ -248,7 +249,8 @@ def placed(page: str, text: str, mark: str = BEGIN) -> str:
 
 def pages(lines: Lines) -> Mapping[Path, str]:
     """Both pages as they should be."""
-    made = {ROOT / "docs" / "statistics.md": everything(lines), ROOT / "README.md": summary(lines)}
+    statistics = ROOT / "docs" / "explanation" / "statistics.md"
+    made = {statistics: everything(lines), ROOT / "README.md": summary(lines)}
     return {file: placed(file.read_text(encoding="utf-8"), text) for file, text in made.items()}
 
 

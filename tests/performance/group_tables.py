@@ -1,4 +1,7 @@
-"""The record of `make aa-run` as the tables of docs/statistics.md. A test holds the page to it."""
+"""The record of `make aa-run` as the tables of docs/explanation/statistics.md.
+
+A test holds the page to the record.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from tests.performance import group_records
 from tests.performance.gate_tables import ROOT, by, placed, table, upper_limit
 from tests.performance.group_records import Pair
 
-PAGE = ROOT / "docs" / "statistics.md"
+PAGE = ROOT / "docs" / "explanation" / "statistics.md"
 BEGIN = "<!-- figures: make aa-run -->\n"
 NONE = "There are no figures yet.\n"
 
@@ -48,7 +51,7 @@ def is_alarm(lines: Lines) -> bool:
 
 
 def everything(lines: Lines) -> str:
-    """What docs/statistics.md shows."""
+    """What docs/explanation/statistics.md shows."""
     if not lines:
         return NONE
     parts = [heading(lines), false_words(lines), intervals(lines), batches(lines), power(lines)]
@@ -225,7 +228,7 @@ def _percent(half_width: float) -> str:
 
 
 def page(lines: Lines) -> str:
-    """docs/statistics.md as it should be."""
+    """docs/explanation/statistics.md as it should be."""
     return placed(PAGE.read_text(encoding="utf-8"), everything(lines), BEGIN)
 
 

@@ -202,5 +202,5 @@ def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
 def test_the_page_shows_the_record() -> None:
     page = group_tables.page(bench_record.read(bench_groups.RECORD))
     assert group_tables.PAGE.read_text(encoding="utf-8") == page, (
-        "docs/statistics.md does not show the record: run `make aa-run`"
+        "docs/explanation/statistics.md does not show the record: run `make aa-run`"
     )

@@ -1,4 +1,5 @@
-"""What a wake-up costs, and whether turns bias a ratio: a study for docs/design/measurement.md.
+"""What a wake-up costs, and whether turns bias a ratio: a study for
+docs/explanation/design/measurement.md.
 
     python -m tests.performance.wake_up [--repetitions N]
 

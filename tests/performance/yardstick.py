@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 UNIT_SECONDS = 0.007
-"""The yardstick where the goals were set: the AMD EPYC of docs/performance.md."""
+"""The yardstick where the goals were set: the AMD EPYC of docs/results/harness-cost.md."""
 
 LAID = 15
 """How often it is laid before a try, and how often after: the middle one counts, since a try meets

@@ -102,7 +102,8 @@ def test_what_is_left_out_is_noted() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = index.write([record(backend="torch-eager"), bad], Path(folder)).read_text()
     assert (
-        "1\N{NO-BREAK SPACE}malformed outcome left out, see docs/results.md: edited-by-hand" in page
+        "1\N{NO-BREAK SPACE}malformed outcome left out, see docs/reference/results-file.md: "
+        "edited-by-hand" in page
     )
 
 

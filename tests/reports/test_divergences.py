@@ -77,5 +77,5 @@ def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     assert lines == [first]
     assert notes == [
         f"{formatting.count(2, 'line')} of `evenbench layerwise` left out, malformed; see "
-        "docs/inspect.md"
+        "docs/how-to/look-into-a-model.md"
     ]

@@ -235,7 +235,7 @@ def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     assert found.notes == (
         (
             "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, malformed; see "
-            "docs/load.md and docs/pipeline.md"
+            "docs/how-to/load.md and docs/how-to/pipeline.md"
         ),
     )
 

@@ -41,7 +41,7 @@ def check(target: str, task: str, outputs: Sequence[TensorSpec]) -> None:
     if not fits:
         raise UsageError(
             f"{target}: --task {task} expects {expected}; the model has {shown(outputs)}; "
-            "docs/tasks.md describes the tasks"
+            "docs/reference/tasks.md describes the tasks"
         )
 
 

@@ -44,7 +44,7 @@ Examples:
   evenbench bisect v1.2 HEAD --cell ID --budget 1h
 Each step is recorded like an `evenbench compare`. Of several worse cells,
 the worst is searched.
-Docs: docs/statistics.md
+Docs: docs/explanation/statistics.md
 """
 
 EXIT_CODES = {

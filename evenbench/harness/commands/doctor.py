@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 EPILOG = """\
-Docs: docs/performance.md, docs/environments.md
+Docs: docs/results/harness-cost.md, docs/how-to/two-releases.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "printed, whatever is missing"}

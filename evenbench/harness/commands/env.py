@@ -25,7 +25,7 @@ Examples:
   evenbench env
   evenbench env build ort@1.24.1
   evenbench env remove all
-Docs: docs/environments.md
+Docs: docs/how-to/two-releases.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "done"}

@@ -25,7 +25,7 @@ EPILOG = """\
 Examples:
   evenbench footprint
   evenbench footprint ort openvino ort@1.24.1 cpp-ort --json
-Docs: docs/deploying.md explains what counts.
+Docs: docs/how-to/ship.md explains what counts.
 """
 
 EXIT_CODES = {exit_codes.PASS: "printed, uninstalled backends included"}

@@ -32,7 +32,7 @@ Examples:
   evenbench history results -k "resnet18 and ort" --json
   evenbench history --confirm --budget 20m
   evenbench history --accept CELL METRIC --reason "new resize filter"
-Docs: docs/statistics.md
+Docs: docs/explanation/statistics.md
 """
 
 EXIT_CODES = {

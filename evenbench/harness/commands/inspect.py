@@ -23,7 +23,7 @@ Examples:
   evenbench inspect results
   evenbench inspect resnet18-ort-fp32-cpu-b1
 Model files: .onnx, TorchScript .pt, .pt2, or a TensorRT plan.
-Docs: docs/inspect.md
+Docs: docs/how-to/look-into-a-model.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "facts are printed"}

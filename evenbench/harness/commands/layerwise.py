@@ -49,7 +49,7 @@ Examples:
   evenbench layerwise resnet18-openvino-fp32-cpu-b1 {FILE}
 `{GOLDEN}` is the reference that judges the first cell; `{FILE}` is the first
 cell's own file, run in float64 by the reference evaluator of its format.
-Docs: docs/inspect.md
+Docs: docs/how-to/look-into-a-model.md
 """
 
 EXIT_CODES = {

@@ -31,7 +31,7 @@ Examples:
   evenbench load -k resnet18 --scenario batch-sweep --p99 20ms
   evenbench load -k resnet18 --scenario server --p99 5ms
   evenbench load benchmarks/shapes.py::lengths --scenario shapes --vary size
-Docs: docs/load.md explains the scenarios.
+Docs: docs/how-to/load.md explains the scenarios.
 """
 
 EXIT_CODES = {

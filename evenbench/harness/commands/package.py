@@ -32,7 +32,7 @@ Examples:
   evenbench package digits_cnn --backends ort --precision int8 -o digits
   evenbench package resnet18-openvino-fp32-cpu-b1 -o resnet18
   evenbench package model.onnx --backends ort -o mine
-Docs: docs/deploying.md lists the files, and the runtimes with a program.
+Docs: docs/how-to/ship.md lists the files, and the runtimes with a program.
 """
 
 EXIT_CODES = {

@@ -37,7 +37,7 @@ Examples:
   evenbench pipeline resnet18 --backends torch-eager,ort,openvino
   evenbench pipeline resnet18 --video 0 --frames 120     record a camera first
   evenbench pipeline model.onnx --input cat.jpg --recipe imagenet_224
-Docs: docs/pipeline.md explains stages, modes and the files in the folder.
+Docs: docs/how-to/pipeline.md explains stages, modes and the files written.
 """
 
 EXIT_CODES = {

@@ -21,7 +21,7 @@ Examples:
   evenbench preprocess-diff
   evenbench preprocess-diff photo.jpg --backends opencv-area,numpy
 Pillow is the reference: each library is compared with its result.
-Docs: docs/preprocessing.md
+Docs: docs/reference/preprocessing.md
 """
 
 EXIT_CODES = {

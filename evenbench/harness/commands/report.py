@@ -27,7 +27,7 @@ EPILOG = """\
 Examples:
   evenbench report                          read results/, write site/index.html
   evenbench report a.jsonl b.jsonl -o page
-Docs: docs/results.md
+Docs: docs/reference/results-file.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "the report is written"}

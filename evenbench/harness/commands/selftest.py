@@ -29,7 +29,7 @@ EPILOG = """\
 Examples:
   evenbench selftest
   evenbench selftest model.onnx
-Docs: docs/accuracy.md
+Docs: docs/how-to/dataset-accuracy.md
 """
 
 EXIT_CODES = {

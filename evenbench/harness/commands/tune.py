@@ -18,7 +18,7 @@ Examples:
   evenbench tune benchmarks/matrix.py -k "digits_cnn and tvm" --trials 32
 Trials stay in the cache. Cells prepared afterwards use them and carry the
 label tuned(N).
-Docs: docs/backends.md
+Docs: docs/reference/backends.md
 """
 
 EXIT_CODES = {

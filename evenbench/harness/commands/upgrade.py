@@ -28,7 +28,7 @@ Examples:
   evenbench upgrade old.json new.json -k resnet18    asv's result files
 Each runtime with a new version is compared with its old one, by the
 `evenbench compare` command that is printed.
-Docs: docs/statistics.md
+Docs: docs/explanation/statistics.md
 """
 
 EXIT_CODES = {

@@ -19,7 +19,7 @@ def read(file: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file}: cannot be read ({error}); expected TOML, see docs/statistics.md"
+            f"{file}: cannot be read ({error}); expected TOML, see docs/explanation/statistics.md"
         ) from error
 
 

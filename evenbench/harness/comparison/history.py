@@ -1,6 +1,6 @@
 """The history of recorded results over commits: series, levels, change points, accepted changes.
 
-docs/statistics.md has the rules.
+docs/explanation/statistics.md has the rules.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def gather(paths: Sequence[Path], expression: str, notes: list[str]) -> list[Ser
                 # A line edited by hand breaks in many ways; the other lines are still useful.
                 notes.append(
                     f"{record['cell']['id']} of {record['time']}: "
-                    f"malformed record ({error}), left out; see docs/results.md"
+                    f"malformed record ({error}), left out; see docs/reference/results-file.md"
                 )
     if misdated:
         notes.append(_misdated_words(sorted(misdated)))

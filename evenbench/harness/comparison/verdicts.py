@@ -126,7 +126,7 @@ def judged(
 ) -> list[dict[str, Any]]:
     """One result per pairing, with a verdict for each metric in `metrics`.
 
-    Rule (docs/statistics.md): a metric is slower (worse) or faster (better) if
+    Rule (docs/explanation/statistics.md): a metric is slower (worse) or faster (better) if
 
     1. the screening pairs alone say so (`paired_test.judge`, 99 %),
     2. the confirming pairs alone say the same, and

@@ -192,7 +192,7 @@ class Backend(ABC):
         """The program for the cell's artifact outside the harness. Raises Unsupported for none."""
         raise Unsupported(
             f"{self.name} has no program to package yet; "
-            "docs/deploying.md names the runtimes with a program"
+            "docs/how-to/ship.md names the runtimes with a program"
         )
 
     def binaries(self) -> Sequence[Path]:

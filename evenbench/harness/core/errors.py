@@ -40,7 +40,8 @@ def naming_fields(kind: type[Declared]) -> type[Declared]:
         if unknown:
             raise UsageError(
                 f"{kind.__name__} has no field {', '.join(unknown)}; "
-                f"{_nearest(unknown[0], known)} (docs/declarations.md describes all fields)"
+                f"{_nearest(unknown[0], known)} "
+                "(docs/reference/declarations.md describes all fields)"
             )
         create(self, *values, **fields)
 

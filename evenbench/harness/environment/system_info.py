@@ -37,7 +37,7 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME":
 """Variables for idle OpenMP threads to sleep instead of spinning.
 
 Not the default: deployments lack these variables, and small networks on torch take several times
-longer with passive threads (docs/fairness.md). A backend's option sets the variables.
+longer with passive threads (docs/explanation/fairness.md). A backend's option sets the variables.
 """
 
 

@@ -2,8 +2,8 @@
 
 The steps of a recipe run with Pillow and NumPy. An `Implementation` runs the same steps with
 another library. The implementation is part of a model's recipe, name and input key, so inputs from
-two decoders are never mixed. docs/preprocessing.md lists the differences; a library refuses steps
-without an equivalent.
+two decoders are never mixed. docs/reference/preprocessing.md lists the differences; a
+library refuses steps without an equivalent.
 """
 
 from __future__ import annotations

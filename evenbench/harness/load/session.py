@@ -150,7 +150,7 @@ class LoadSession:
         if cell.batch != 1 and not any(BATCH in spec.shape for spec in model.inputs):
             reason = "declares no batch dimension: every call is one sample"
         elif self.scenario.has_sizes and not model.sizes:
-            reason = "declares one size; declare other sizes with sizes= (docs/load.md)"
+            reason = "declares one size; declare other sizes with sizes= (docs/how-to/load.md)"
         else:
             return None
         return Reply(None, "unsupported", "prepare", f"{model.name} {reason}")

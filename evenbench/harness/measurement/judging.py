@@ -120,7 +120,7 @@ def _stacked(name: str, arrays: Sequence[Any]) -> Any:
         raise ValueError(
             f"output {name} has the shapes {listed}, depending on the input; expected one shape. "
             "Declare the output with ANY in place of the size; for a detector named on the command "
-            "line, add --task detection (docs/tasks.md#detection)"
+            "line, add --task detection (docs/reference/tasks.md#detection)"
         )
     return np.stack(arrays)
 

@@ -2,8 +2,8 @@
 
 Each rule returns the reason, or an empty string. A rule speaks only far beyond anything seen from a
 right runtime, and the experiments behind the numbers (`examination`) are repeated before a rule is
-believed: a false accusation is as bad as a lie that gets through. docs/fairness.md lists what these
-rules cannot see.
+believed: a false accusation is as bad as a lie that gets through. docs/explanation/fairness.md
+lists the lies that these rules cannot see.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.types import to_json
 
 SCHEMA = 2
-"""Raised when a key changes its meaning; `docs/results.md` has the history."""
+"""Raised when a key changes its meaning; `docs/reference/results-file.md` has the history."""
 
 UNFINISHED = ".unfinished"
 """The folder for the state of unfinished runs, beside the results files."""
@@ -69,7 +69,7 @@ PIPELINE: Format[Record] = Format(
 DIFF: Format[Record] = Format(
     "a line of `evenbench layerwise`", "diff", 1, places=("diff/*.jsonl",)
 )
-"""Documented in `docs/inspect.md`. The cell of a line is the first of its two cells."""
+"""Documented in `docs/how-to/look-into-a-model.md`. The cell of a line is the first of its two."""
 
 
 def schema() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def line(
     processes: Sequence[Record],
     peaks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A line of the results file with every key, as in docs/results.md.
+    """A line of the results file with every key, as in docs/reference/results-file.md.
 
     `run` has the run's id, start and seed. `peaks` is the measured peak throughput of the machine
     at the cell's precision and threads (`roofline.Peaks`), or None.

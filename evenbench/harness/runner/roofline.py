@@ -102,7 +102,9 @@ def _key(cell: Cell) -> tuple[str, str, int]:
 
 
 def of(cell: Cell, work: Mapping[str, Any], peaks: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded limit of a cell (docs/results.md), from `Golden.work` and `Peaks.of`.
+    """The recorded limit of a cell (docs/reference/results-file.md).
+
+    It is computed from `Golden.work` and `Peaks.of`.
 
     `bound` is `ARITHMETIC` or `MEMORY`, whatever takes longer. Without a count or a peak,
     `least_seconds` is None, `bound` is empty, and `reason` is the cause.

@@ -101,7 +101,8 @@ def _page(
         shown = _showable(lines)
         if not shown:
             raise ValueError(
-                "report: every recorded outcome is malformed; see docs/results.md for the format"
+                "report: every recorded outcome is malformed; docs/reference/results-file.md "
+                "describes the format"
             ) from None
         if len(shown) == len(lines):
             raise
@@ -113,7 +114,7 @@ def _page(
         more = ", ..." if len(left_out) > NAMED else ""
         note = (
             f"{formatting.count(len(left_out), 'malformed outcome')} left out, see "
-            f"docs/results.md: {', '.join(left_out[:NAMED])}{more}"
+            f"docs/reference/results-file.md: {', '.join(left_out[:NAMED])}{more}"
         )
         return _page(shown, [*notes, note], asv, beside)
 

@@ -48,7 +48,7 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
     notes = (
         [
             f"{formatting.count(malformed, 'line')} of `evenbench layerwise` left out, "
-            "malformed; see docs/inspect.md"
+            "malformed; see docs/how-to/look-into-a-model.md"
         ]
         if malformed
         else []

@@ -74,7 +74,7 @@ def gather(
     rows = sorted((row for _, row in newest.values()), key=lambda row: (row.cell, row.question))
     note = (
         f"{formatting.count(malformed, 'line')} of load or of a pipeline left out, malformed; "
-        "see docs/load.md and docs/pipeline.md"
+        "see docs/how-to/load.md and docs/how-to/pipeline.md"
     )
     return Companions(tuple(rows), (note,) if malformed else ())
 

@@ -133,13 +133,13 @@ def test_every_key_is_required_somewhere(lines: dict[str, dict[str, Any]]) -> No
 
 
 def documented() -> str:
-    return (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "reference" / "results-file.md").read_text(encoding="utf-8")
 
 
 def test_the_page_names_every_key() -> None:
     page = documented()
     for key in SCHEMA["properties"]:
-        assert re.search(rf"`{key}[`.\[]", page), f"docs/results.md says nothing of {key}"
+        assert re.search(rf"`{key}[`.\[]", page), f"results-file.md says nothing of {key}"
     described = (
         "cell",
         "block",
@@ -154,7 +154,7 @@ def test_the_page_names_every_key() -> None:
     for name in (*described, "limit", "agreement"):
         for key in SCHEMA["$defs"][name]["properties"]:
             assert re.search(rf"`([\w.\[\]]+\.)?{key}`", page), (
-                f"docs/results.md says nothing of {name}.{key}"
+                f"docs/reference/results-file.md says nothing of {name}.{key}"
             )
 
 
@@ -175,7 +175,7 @@ def test_the_python_on_the_page_runs(
     for block in blocks:
         if "import pandas" in block and importlib.util.find_spec("pandas") is None:
             continue  # shown for those who have it; evenbench does not need it
-        exec(compile(block, "docs/results.md", "exec"), {})
+        exec(compile(block, "docs/reference/results-file.md", "exec"), {})
 
 
 def test_a_resumed_run_forgets_what_was_wrong_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 `results.schema.json` is the published schema of `OutcomeRecord`; a test compares the keys of both.
 `NotRequired` marks keys absent from lines of earlier versions. Documentation of every key:
-docs/results.md.
+docs/reference/results-file.md.
 """
 
 # No `from __future__ import annotations`: `__required_keys__` ignores `NotRequired` in strings.
