@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness operators gpu-check clean
+.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness operators gpu-check docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ operators: $(READY) ## run ONNX's operator tests on ONNX Runtime and OpenVINO (a
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/results/verified.md
 	$(BIN)/python -m tests.gpu.check
+
+docs: $(READY) ## the documentation as a site, with an example report: site/docs/index.html; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site/docs
 
 clean: ## remove the environment, results and site (the cache of artifacts stays)
 	rm -rf .venv results site .asv build *.egg-info

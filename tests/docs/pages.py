@@ -1,11 +1,11 @@
 """Reads the marked code blocks of a Markdown page: what a comment before a fence says is to be done
 with it.
 
-<!-- run --> a shell block that is executed and must exit with 0 <!-- run: slow --> the same, in a
-test marked slow <!-- not run: why --> a shell block that is left alone, with the reason <!-- file:
-NAME --> the block is the content of a file of the project in which shell blocks run <!-- insert:
-NAME; after: LINE --> the block goes into a file that is there, behind (or `before:`) the line that
-has LINE
+<!-- run --> a shell block that is executed and must exit with 0 <!-- run: slow --> (or `nightly`)
+the same, in a test with this mark <!-- not run: why --> a block that is left alone, with the reason
+<!-- file: NAME --> the block is the content of a file of the project in which shell blocks run <!--
+insert: NAME; after: LINE --> the block goes into a file that is there, behind (or `before:`) the
+line that has LINE
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 SHELLS = ("sh", "bash", "shell", "console")
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>[\w.]*)\n(?P<text>.*?)^```$",
@@ -61,7 +62,12 @@ def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
         line = text.count("\n", 0, found.start("text"))
-        yield Block(page.name, line, found["language"], found["text"], found["mark"] or "")
+        yield Block(_named(page), line, found["language"], found["text"], found["mark"] or "")
+
+
+def _named(page: Path) -> str:
+    """The path within the repository, or the name of a page from elsewhere."""
+    return page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
 
 
 def prose(page: Path) -> str:

@@ -1,5 +1,5 @@
-"""README and CONTRIBUTING are run: what they tell a reader to type works, in a project folder made
-for each page.
+"""README, CONTRIBUTING, tutorials and how-to pages are run: the commands that a reader types work,
+in a project folder for each page.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 
 from evenbench.harness.core import artifact_store
-from tests.docs.pages import Block, blocks, place, prose
+from tests.docs.pages import ROOT, Block, blocks, place, prose
 
-ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md")
+DOCS = sorted(
+    page.relative_to(ROOT).as_posix()
+    for folder in ("tutorials", "how-to")
+    for page in (ROOT / "docs" / folder).glob("*.md")
+)
+PAGES = ("README.md", "CONTRIBUTING.md", *DOCS)
+MARKS = {"": [], "slow": [pytest.mark.slow], "nightly": [pytest.mark.nightly]}
 VERBS = ("", "run", "not run", "file", "insert")
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.pyc", "docs")
 TIMEOUT_SECONDS = 900
@@ -25,7 +30,7 @@ TIMEOUT_SECONDS = 900
 ALL = [block for page in PAGES for block in blocks(ROOT / page)]
 SHELL = [block for block in ALL if block.is_shell]
 RUN = [
-    pytest.param(block, id=block.id, marks=[pytest.mark.slow] if block.argument == "slow" else [])
+    pytest.param(block, id=block.id, marks=MARKS[block.argument])
     for block in SHELL
     if block.verb == "run"
 ]
@@ -40,7 +45,7 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
     def find_or_make(page: str) -> Path:
         if page not in made:
-            made[page] = tmp_path_factory.mktemp(page.partition(".")[0].lower())
+            made[page] = tmp_path_factory.mktemp(Path(page).stem.lower())
             _fill(page, made[page])
         return made[page]
 
@@ -48,8 +53,8 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 def _fill(page: str, project: Path) -> None:
-    """A reader of CONTRIBUTING has this tree; one of README its benchmarks, an ONNX model and a
-    photograph.
+    """A reader of CONTRIBUTING has this tree; other readers have its benchmarks, an ONNX model and
+    a photograph.
     """
     parts = (
         ("aliases", "benchmarks", "evenbench", "tests")
@@ -138,11 +143,9 @@ def test_a_block_does_what_the_page_says(
     )
 
 
-def test_there_are_blocks_to_run() -> None:
-    assert {
-        page: sum(block.page == page and block.verb == "run" for block in SHELL) > 2
-        for page in PAGES
-    } == dict.fromkeys(PAGES, True)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/how-to/your-own-model.md"])
+def test_there_are_blocks_to_run(page: str) -> None:
+    assert sum(block.page == page and block.verb == "run" for block in SHELL) > 1
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=block.id) for block in SHELL])
@@ -151,8 +154,8 @@ def test_a_shell_block_runs_or_says_why_not(block: Block) -> None:
         f"{block.id} has no <!-- run --> or <!-- not run: reason --> before it"
     )
     assert block.verb == "run" or len(block.argument) > 10, f"{block.id}: give the reason in words"
-    assert block.verb == "not run" or block.argument in ("", "slow"), (
-        f"{block.id}: run takes only `slow`"
+    assert block.verb == "not run" or block.argument in MARKS, (
+        f"{block.id}: run takes only `slow` or `nightly`"
     )
 
 
@@ -161,9 +164,10 @@ def test_a_shell_block_runs_or_says_why_not(block: Block) -> None:
 )
 def test_a_python_block_is_written_or_inserted(block: Block) -> None:
     assert block.verb in VERBS, f"{block.id}: unknown mark {block.mark!r}"
-    assert block.language != "python" or block.verb in ("file", "insert"), (
+    assert block.language != "python" or block.verb in ("file", "insert", "not run"), (
         f"{block.id} is Python that nothing runs"
     )
+    assert block.verb != "not run" or len(block.argument) > 10, f"{block.id}: give the reason"
 
 
 @pytest.mark.parametrize(

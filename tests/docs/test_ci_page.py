@@ -1,5 +1,5 @@
-"""The page about CI: its GitLab file is one, and calls nothing that is not there; its workflows and
-exit codes are those that are.
+"""The pages about CI: the GitLab file is valid and calls real commands; workflows and exit codes
+are those of the project.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from evenbench.harness.commands import compare
 from tests.docs.pages import blocks
 from tests.meta.scripts import ROOT, calls, unknown
 
-PAGE = ROOT / "docs" / "how-to" / "ci.md"
-(EXAMPLE,) = [block.text for block in blocks(PAGE) if block.language == "yaml"]
+PAGE = ROOT / "docs" / "how-to" / "ci-github.md"
+GITLAB = ROOT / "docs" / "how-to" / "ci-gitlab.md"
+(EXAMPLE,) = [block.text for block in blocks(GITLAB) if block.language == "yaml"]
 
 
 def test_the_gitlab_example_is_valid_by_its_schema(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def whole(given: Sequence[Record], made_up: Sequence[Record], heading: str) -> s
         for name in ("mismatch", "failed", "lost", "fallback", "refused", "unsupported"):
             rows = list(_reasons(by_class(given, runtime)[name]))
             if rows:
-                title = f"### {runtime}: {CLASSES[name]}, with the given inputs"
+                title = f"## {runtime}: {CLASSES[name]}, with the given inputs"
                 head = "| tests | reason | example |\n|---:|---|---|"
                 parts.append("\n".join([title, "", head, *rows]))
     return "\n\n".join(parts) + "\n"

@@ -6,7 +6,7 @@ processes, the stop on precision, new processes for what is flagged, the same ve
 compared with itself for the false alarms, and with a backend that repeats its work a few more times
 for the power. Comparisons take turns over workloads and conditions, so that a change of the machine
 meets all. Each is appended to a file when it is done; the command goes on where it was stopped, and
-writes the tables of docs/explanation/statistics.md and of the README from that file.
+writes the tables of docs/explanation/statistics.md and docs/how-to/compare-commits.md from it.
 """
 
 from __future__ import annotations

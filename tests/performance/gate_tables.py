@@ -1,6 +1,6 @@
-"""The record of `make aa` as the tables of docs/explanation/statistics.md and of the README.
+"""The record of `make aa` as the tables of statistics.md and compare-commits.md.
 
-A test holds the pages to the record.
+A test holds the pages to the record, and the README to its two rates.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def everything(lines: Lines) -> str:
 
 
 def summary(lines: Lines) -> str:
-    """What the README shows."""
+    """What docs/how-to/compare-commits.md shows."""
     return "\n".join([heading(lines), others(lines)]) if lines else "There are no figures yet.\n"
 
 
@@ -250,7 +250,8 @@ def placed(page: str, text: str, mark: str = BEGIN) -> str:
 def pages(lines: Lines) -> Mapping[Path, str]:
     """Both pages as they should be."""
     statistics = ROOT / "docs" / "explanation" / "statistics.md"
-    made = {statistics: everything(lines), ROOT / "README.md": summary(lines)}
+    how_to = ROOT / "docs" / "how-to" / "compare-commits.md"
+    made = {statistics: everything(lines), how_to: summary(lines)}
     return {file: placed(file.read_text(encoding="utf-8"), text) for file, text in made.items()}
 
 

@@ -29,7 +29,7 @@ Examples:
   evenbench cost --model resnet18
   evenbench cost --model resnet18 --price-per-hour 0.20 --json
 Recorded results are read; nothing is measured.
-Docs: docs/how-to/ship.md
+Docs: docs/how-to/choose-under-limits.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "printed"}

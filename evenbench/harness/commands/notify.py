@@ -22,7 +22,7 @@ Examples:
   evenbench notify compare --comment-on 12 --body compare.md
 An alarm opens or updates the issue; exit code 0 closes it; other codes
 change nothing. GitHub's `gh` must be logged in (GH_TOKEN in a workflow).
-Docs: docs/how-to/ci.md
+Docs: docs/how-to/ci-github.md
 """
 
 EXIT_CODES = {exit_codes.PASS: "the issue, or the comment, is up to date"}

@@ -27,7 +27,7 @@ Examples:
   evenbench recommend --model resnet18 --p99 20ms --memory 500MB
   evenbench recommend --model digits_cnn --accuracy-drop 1% --size 200kB --json
 Recorded results are read; nothing is measured.
-Docs: docs/how-to/ship.md
+Docs: docs/how-to/choose-under-limits.md
 """
 
 EXIT_CODES = {
