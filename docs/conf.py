@@ -1,4 +1,4 @@
-"""Settings of the documentation site: `make docs` writes it to site/docs, with warnings as errors."""
+"""Settings of the documentation site. `make docs` writes site/docs; a warning is an error."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def fill(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _placed(target: str, folder: Path) -> str:
-    """A link as the site has it: a page of the root, a page of docs/, or a file of the repository."""
+    """A link as the site has it: a page of the root or of docs/, or a file of the repository."""
     if ":" in target or target.startswith("/") or not (folder / target).exists():
         return target
     file = (folder / target).resolve().relative_to(ROOT)

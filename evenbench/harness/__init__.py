@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `run` and `load_results` on first use: declarations need neither."""
-    if name in ("run", "load_results"):
+    """Import `run` and the loaders on first use: declarations need none of them."""
+    if name in ("run", "load_results", "load_comparison"):
         return getattr(importlib.import_module("evenbench.harness.python_api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

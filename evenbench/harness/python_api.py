@@ -1,4 +1,4 @@
-"""evenbench from Python and notebooks: `from harness import run, load_results`.
+"""evenbench from Python and notebooks: `run`, `load_results` and `load_comparison`.
 
 The engine, the results files and the rules are those of the command line.
 """
@@ -6,6 +6,7 @@ The engine, the results files and the rules are those of the command line.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from evenbench.harness.runner.schedule import Run
 
 if TYPE_CHECKING:
     from evenbench.reports.pages.notebook import Table
+    from evenbench.reports.pages.notebook_comparison import ComparisonTable
 
 Words = str | Sequence[str]
 
@@ -106,6 +108,27 @@ def load_results(*paths: str | Path, newest: bool = False) -> Table:
         return Table(reading.lines, reading.notes)
     lines, notes = newest_records.newest(reading.lines)
     return Table(lines, (*reading.notes, *notes))
+
+
+def load_comparison(path: str | Path = "results") -> ComparisonTable:
+    """Read a comparison of `evenbench compare`: its file, or the newest of a results folder.
+
+    The table has a row per cell and metric. Raises UsageError for an absent or damaged file.
+    """
+    from evenbench.harness.comparison import table_rows
+    from evenbench.reports.pages.notebook_comparison import ComparisonTable
+
+    place = Path(path)
+    files = sorted(place.glob("compare-*.json")) if place.is_dir() else [place]
+    if not files:
+        raise UsageError(f"no comparison in {place}; run `evenbench compare BASE HEAD` first")
+    try:
+        comparison = json.loads(files[-1].read_text(encoding="utf-8"))
+        return ComparisonTable(list(table_rows.rows(comparison)), comparison)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{files[-1]} is no comparison ({error}); expected a file of `evenbench compare`"
+        ) from None
 
 
 def _entries(chosen: Selection, cases: Sequence[Case], timeout_seconds: float) -> list[Entry]:

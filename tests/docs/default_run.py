@@ -35,7 +35,7 @@ PICTURES: Mapping[str, tuple[str, str, int]] = {
     "report-details.png": ("#cell=resnet18-ort-fp32-cpu-b1", "#details", 900),
     "report-map.png": ("", "#map", 900),
 }
-"""Picture → address within the page, the element shown (empty: the window), height of the window."""
+"""Picture → address within the page, the element (empty: the window), height of the window."""
 
 
 def lines() -> list[dict[str, Any]]:

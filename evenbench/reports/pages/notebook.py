@@ -174,12 +174,12 @@ class Table:
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row per cell."""
-        pandas = _imported("pandas")
+        pandas = imported("pandas")
         return pandas.DataFrame(self.rows, columns=[column.name for column in COLUMNS])
 
     def to_arrow(self) -> Any:
         """A `pyarrow.Table` with a row per cell."""
-        pyarrow = _imported("pyarrow")
+        pyarrow = imported("pyarrow")
         return pyarrow.Table.from_pylist(self.rows) if self.rows else pyarrow.table({})
 
     def to_csv(self) -> str:
@@ -192,7 +192,7 @@ class Table:
 
     def write_parquet(self, file: Path) -> None:
         """Write a Parquet file."""
-        _imported("pyarrow")
+        imported("pyarrow")
         from pyarrow import parquet
 
         parquet.write_table(self.to_arrow(), file)
@@ -228,7 +228,8 @@ def shown(lines: Iterable[Record]) -> list[dict[str, str]]:
     ]
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
+    """Import an optional library. Raises UsageError with the command to install it."""
     try:
         return importlib.import_module(name)
     except ImportError:
