@@ -1,7 +1,7 @@
 """The recorded default run as tables and pictures: `python -m tests.docs.default_run`.
 
-README, docs/results/default-run.md and docs/images come from docs/data/default-run.jsonl. Each
-picture carries the digest of the record and of nothing else; a test compares.
+README, docs/results/default-run.md and docs/images come from the records in docs/data. Each
+picture carries the digest of the record behind it; a test compares.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from evenbench.harness.comparison import markdown_summary
 from evenbench.reports import formatting, result_groups, verdict
 from evenbench.reports.pages import index
 from evenbench.reports.result_groups import Group, Result
 from tests.performance.gate_tables import placed, table
 
 ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "docs" / "data" / "default-run.jsonl"
+DATA = ROOT / "docs" / "data"
+RECORD = DATA / "default-run.jsonl"
 IMAGES = ROOT / "docs" / "images"
 MODEL = "mobilenet_v3_small"
 MARK = "<!-- figures: make bench -->\n"
@@ -28,24 +30,26 @@ DIGEST = "Record-SHA256"
 """The text chunk of a picture with the digest of the record behind it."""
 WIDTH = 1280
 
-PICTURES: Mapping[str, tuple[str, str, int]] = {
-    "report.png": ("", "", 1600),
-    "report-answer.png": ("", "#summary", 900),
-    "report-cells.png": ("#model=resnet18", "#cells", 900),
-    "report-details.png": ("#cell=resnet18-ort-fp32-cpu-b1", "#details", 900),
-    "report-map.png": ("", "#map", 900),
+PICTURES: Mapping[str, tuple[str, str, str, int]] = {
+    "report.png": ("default-run.jsonl", "", "", 1600),
+    "report-answer.png": ("default-run.jsonl", "", "#summary", 900),
+    "report-cells.png": ("default-run.jsonl", "#model=resnet18", "#cells", 900),
+    "report-details.png": ("default-run.jsonl", "#cell=resnet18-ort-fp32-cpu-b1", "#details", 900),
+    "report-map.png": ("default-run.jsonl", "", "#map", 900),
+    "wrong-output.png": ("wrong-output.jsonl", "", "#map", 900),
+    "gate-summary.png": ("comparison.json", "", "main", 900),
 }
-"""Picture → address within the page, the element (empty: the window), height of the window."""
+"""Picture → record, address within the page, element (empty: the window), height of the window."""
 
 
-def lines() -> list[dict[str, Any]]:
+def lines(record: Path = RECORD) -> list[dict[str, Any]]:
     """The recorded lines."""
-    return [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
 
 
-def digest() -> str:
-    """The SHA-256 of the record."""
-    return hashlib.sha256(RECORD.read_bytes()).hexdigest()
+def digest(picture: str) -> str:
+    """The SHA-256 of the record behind a picture."""
+    return hashlib.sha256((DATA / PICTURES[picture][0]).read_bytes()).hexdigest()
 
 
 def groups() -> list[Group]:
@@ -138,23 +142,44 @@ def pages() -> Mapping[Path, str]:
     }
 
 
+STYLE = (
+    "<style>main{font:15px system-ui,sans-serif;padding:16px;width:860px}"
+    "table{border-collapse:collapse}td,th{border:1px solid #d0d7de;padding:4px 10px}"
+    "blockquote{border-left:4px solid #d0d7de;margin:0;padding:0 1em;color:#59636e}</style>"
+)
+"""The looks of a summary on GitHub."""
+
+
+def written(record: Path, folder: Path) -> Path:
+    """The page of a record: the report of a run, or the summary of a comparison."""
+    if record.suffix == ".jsonl":
+        return index.write(lines(record), folder / record.stem)
+    from markdown_it import MarkdownIt
+
+    text = markdown_summary.text(json.loads(record.read_text(encoding="utf-8")))
+    html = MarkdownIt().enable("table").render(text)
+    page = folder / f"{record.stem}.html"
+    page.write_text(f"<meta charset='utf-8'>{STYLE}<main>{html}</main>", encoding="utf-8")
+    return page
+
+
 def draw() -> None:
-    """Write every picture, with the record's digest in it."""
+    """Write every picture, with the digest of the record in it."""
     from PIL import Image, PngImagePlugin
 
     from tests.reports import browser
 
-    mark = PngImagePlugin.PngInfo()
-    mark.add_text(DIGEST, digest())
     with tempfile.TemporaryDirectory() as folder, browser.launched() as chromium:
-        page = index.write(lines(), Path(folder))
-        for name, (address, element, height) in PICTURES.items():
+        for name, (record, address, element, height) in PICTURES.items():
             file = IMAGES / name
+            page = written(DATA / record, Path(folder))
             tab = chromium.new_page(viewport={"width": WIDTH, "height": height})
             tab.goto(f"{page.as_uri()}{address}")
             tab.wait_for_timeout(1500)
             (tab.locator(element).first if element else tab).screenshot(path=str(file))
             tab.close()
+            mark = PngImagePlugin.PngInfo()
+            mark.add_text(DIGEST, digest(name))
             with Image.open(file) as opened:
                 opened.convert("RGB").quantize(256).save(file, pnginfo=mark, optimize=True)
 

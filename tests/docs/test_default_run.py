@@ -22,7 +22,7 @@ def test_the_tables_are_those_of_the_record() -> None:
 @pytest.mark.parametrize("name", default_run.PICTURES)
 def test_the_pictures_are_of_the_record(name: str) -> None:
     with Image.open(default_run.IMAGES / name) as picture:
-        assert picture.info.get(default_run.DIGEST) == default_run.digest(), (
+        assert picture.info.get(default_run.DIGEST) == default_run.digest(name), (
             "drawn from another run: `python -m tests.docs.default_run` draws them anew"
         )
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import HERE, REPOSITORY, variables
 
 from evenbench.harness import UsageError, cli
-from evenbench.harness.python_api import load_results
+from evenbench.harness.python_api import load_comparison, load_results
 from evenbench.reports.pages import notebook
 
 SCRIPT = """
@@ -83,16 +83,58 @@ def test_csv_has_a_header_and_a_line_per_cell(measured: dict) -> None:
 
 
 def test_pandas_has_the_same_values(measured: dict) -> None:
-    pytest.importorskip("pandas")
     frame = load_results(measured["folder"] / "results").to_pandas()
     assert list(frame.columns) == [column.name for column in notebook.COLUMNS]
     assert frame.compute_ms[0] == measured["rows"][0]["compute_ms"]
+
+
+def test_the_command_writes_parquet_with_the_same_values(measured: dict, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    words = ["report", str(measured["folder"] / "results"), "--format", "parquet"]
+    assert cli.main([*words, "-o", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.parquet")
+    rows = parquet.read_table(file).to_pylist()
+    assert rows == load_results(measured["folder"] / "results", newest=True).rows
+
+
+def test_the_command_prints_markdown(measured: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["report", str(measured["folder"] / "results"), "--format", "markdown"]
+    assert cli.main(words) == 0
+    assert "| `tiny` |" in capsys.readouterr().out
 
 
 def test_an_absent_library_is_named(measured: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match="pyarrow is not installed; pip install pyarrow"):
         load_results(measured["folder"] / "results").to_arrow()
+
+
+def test_a_comparison_is_a_table(tmp_path: Path) -> None:
+    recorded = REPOSITORY / "docs" / "data" / "comparison.json"
+    table = load_comparison(recorded)
+    latency = next(row for row in table.rows if row["metric"] == "latency" and not row["control"])
+    assert latency["verdict"] == "slower"
+    assert 1 < latency["low"] < latency["ratio"] < latency["high"]
+    assert f"{latency['ratio']:.3f}" in table._repr_html_()
+    assert table.exit_code == 1
+    assert len(table.to_pandas()) == len(table)
+    (tmp_path / "compare-2026-01-01.json").write_text(recorded.read_text())
+    assert load_comparison(tmp_path).rows == table.rows
+    (tmp_path / "compare-2026-01-02.json").write_text('{"cells": [{}]}')
+    with pytest.raises(UsageError, match=r"is no comparison .*expected a file of `evenbench comp"):
+        load_comparison(tmp_path)
+    with pytest.raises(UsageError, match=r"no comparison in .*run `evenbench compare BASE HEAD`"):
+        load_comparison(REPOSITORY / "docs")
+
+
+def test_a_failed_cell_of_a_comparison_has_its_reason(tmp_path: Path) -> None:
+    cell = {"cell": "gone", "control": False, "failure": "crashed", "wrong": [""], "metrics": {}}
+    file = tmp_path / "compare-1.json"
+    file.write_text(json.dumps({"base": "a", "head": "b", "exit": 1, "cells": [cell]}))
+    table = load_comparison(file)
+    assert [row["reason"] for row in table.rows] == ["crashed"]
+    assert "crashed" in table._repr_html_()
 
 
 def test_an_absent_path_is_refused(tmp_path: Path) -> None:

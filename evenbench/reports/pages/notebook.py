@@ -207,7 +207,7 @@ class Table:
         """The table of a notebook, a row per cell."""
         from evenbench.reports.pages import templates
 
-        return templates.template("notebook.html.j2").render(rows=shown(self.lines))
+        return templates.template("notebook.html.j2").render(rows=shown(self.lines), caption="")
 
 
 def shown(lines: Iterable[Record]) -> list[dict[str, str]]:

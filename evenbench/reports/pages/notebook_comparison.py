@@ -46,7 +46,7 @@ class ComparisonTable:
             for row in self.rows
         ]
         return templates.template("notebook.html.j2").render(
-            rows=shown, caption=" ".join([f"{self.base} against {self.head}.", *self.words])
+            rows=shown, caption="; ".join([f"{self.base} against {self.head}", *self.words])
         )
 
 
