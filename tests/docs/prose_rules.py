@@ -14,6 +14,9 @@ from pathlib import Path
 
 from tests.docs.pages import COMMENT, FENCE, ROOT
 
+FIGURES = re.compile(r"<!-- figures: make aa -->.*?<!-- end of figures -->", re.DOTALL)
+"""Figures that a program writes, with lists of versions."""
+
 LONGEST_WORDS = 35
 """A sentence of prose has at most so many words."""
 
@@ -38,7 +41,8 @@ HOUSE_WORDS: Mapping[str, str] = {
 
 def prose(page: Path) -> str:
     """The sentences of a page: without blocks, comments, tables, headings, addresses and code."""
-    text = COMMENT.sub("", FENCE.sub("", page.read_text(encoding="utf-8")))
+    text = FIGURES.sub("", page.read_text(encoding="utf-8"))
+    text = COMMENT.sub("", FENCE.sub("", text))
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     lines = [
         line for line in text.splitlines() if not line.lstrip().startswith(("|", "#", "!", "[!"))
@@ -56,7 +60,7 @@ def sentences(page: Path) -> Iterator[str]:
 
 
 def violations(page: Path) -> list[str]:
-    """What is against a rule, in words."""
+    """The violations of a page, in words."""
     faults = []
     for sentence in sentences(page):
         words = re.findall(r"[\w'%×±-]+", sentence)
