@@ -34,6 +34,8 @@ myst_enable_extensions = ["attrs_block", "colon_fence"]
 nb_execution_mode = "off"
 
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
