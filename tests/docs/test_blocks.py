@@ -105,8 +105,8 @@ def _write_photograph(file: Path) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The caller's, with this environment's commands on the path, its cache, and no backends that
-    other tests registered.
+    """The caller's, with this environment's commands on the path, its cache, an author for git, and
+    no backends that other tests registered.
     """
     kept = {
         name: value
@@ -115,7 +115,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     }
     kept = {name: value for name, value in kept.items() if not name.startswith("PYTEST_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**kept, "PATH": path, "EVENBENCH_CACHE": str(artifact_store.root())}
+    identity = {
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in (("NAME", "Reader"), ("EMAIL", "reader@example.org"))
+    }
+    return {**kept, **identity, "PATH": path, "EVENBENCH_CACHE": str(artifact_store.root())}
 
 
 @pytest.mark.parametrize("block", RUN)
