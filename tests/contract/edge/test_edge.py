@@ -63,7 +63,7 @@ def test_executorch_runs_in_xnnpack_and_in_its_own_kernels(tmp_path: Path) -> No
         kit.template = replace(kit.template, options=(("kernels", kernels),))
         line = kit.measured()
         assert line["outcome"] == "ok", line["reason"]
-        assert line["attestation"]["providers"][0] == provider
+        assert line["attested"]["providers"][0] == provider
 
 
 @pytest.mark.nightly
@@ -73,7 +73,7 @@ def test_executorch_computes_layers_in_int8(precision: str, tmp_path: Path) -> N
 
     line = Kit("executorch", DIGITS_CNN, precision, "cpu", tmp_path).measured()
     assert line["outcome"] == "ok", line["reason"]
-    assert line["attestation"]["precision"] == precision
+    assert line["attested"]["precision"] == precision
 
 
 def test_iree_names_an_operator_that_it_lacks(strange: Path, tmp_path: Path) -> None:
