@@ -77,6 +77,12 @@ TABLE: tuple[Row, ...] = (
     Row("mnn", "evenbench.backends.edge.mnn_backend:Mnn", "pip install 'evenbench[mnn]'"),
     Row("ncnn", "evenbench.backends.edge.ncnn_backend:Ncnn", "pip install 'evenbench[ncnn]'"),
     Row(
+        "executorch",
+        "evenbench.backends.edge.executorch_backend:ExecuTorch",
+        "pip install 'evenbench[executorch]'",
+    ),
+    Row("iree", "evenbench.backends.edge.iree_backend:Iree", "pip install 'evenbench[iree]'"),
+    Row(
         "tensorrt",
         "evenbench.backends.tensorrt.backend:TensorRt",
         "pip install 'evenbench[tensorrt]', on a machine with an NVIDIA GPU",

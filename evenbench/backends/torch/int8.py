@@ -86,10 +86,11 @@ def _saturates() -> bool:
 
 
 def quantised(
-    module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path]
+    module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path], quantizer: Any = None
 ) -> torch.export.ExportedProgram:
     """`module` exported with quantise and dequantise steps.
 
+    `quantizer` is torchao's quantizer of the runtime; the default is inductor's for x86.
     `calibration` maps input names to .npy files of [batches, batch, ...] for the ranges of
     int8-static. int8-dynamic quantises linear layers only, without calibration. Raises Unsupported
     if a module has no linear layer for int8-dynamic.
@@ -110,7 +111,7 @@ def quantised(
         # strict, because the quantizer would treat two calls of a module, such as a shared ReLU,
         # as a single node
         program = torch.export.export(module, examples, strict=True)
-        observed = prepare_pt2e(program.module(), _quantizer(cell.precision))
+        observed = prepare_pt2e(program.module(), quantizer or _quantizer(cell.precision))
         for batch in _batches(calibration, cell):
             observed(*batch)
         return torch.export.export(convert_pt2e(observed), examples)

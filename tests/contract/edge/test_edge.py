@@ -48,6 +48,41 @@ class TestNcnn(BackendContract):
     name = "ncnn"
 
 
+class TestIree(BackendContract):
+    name = "iree"
+
+
+@pytest.mark.nightly  # lowering imports ExecuTorch's compiler for every batch
+class TestExecuTorch(BackendContract):
+    name = "executorch"
+
+
+def test_executorch_runs_in_xnnpack_and_in_its_own_kernels(tmp_path: Path) -> None:
+    for kernels, provider in (("xnnpack", "XnnpackBackend"), ("portable", "kernels")):
+        kit = Kit("executorch", TINY_CNN, "fp32", "cpu", tmp_path)
+        kit.template = replace(kit.template, options=(("kernels", kernels),))
+        line = kit.measured()
+        assert line["outcome"] == "ok", line["reason"]
+        assert line["attested"]["providers"][0] == provider
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("precision", ["int8-static", "int8-dynamic"])
+def test_executorch_computes_layers_in_int8(precision: str, tmp_path: Path) -> None:
+    from benchmarks.models import DIGITS_CNN
+
+    line = Kit("executorch", DIGITS_CNN, precision, "cpu", tmp_path).measured()
+    assert line["outcome"] == "ok", line["reason"]
+    assert line["attested"]["precision"] == precision
+
+
+def test_iree_names_an_operator_that_it_lacks(strange: Path, tmp_path: Path) -> None:
+    backend = registry.find("iree")
+    assert isinstance(backend, ConvertingBackend)
+    with pytest.raises(Unsupported, match="Strange"):
+        backend.convert(strange, replace(CELL, backend="iree"), tmp_path)
+
+
 def test_the_approximate_gelu_of_mnn_is_a_mismatch(tmp_path: Path) -> None:
     line = Kit("mnn", TINY_CNN, "fp32", "cpu", tmp_path).measured()
     assert line["outcome"] == "mismatch", line["reason"]
