@@ -1,7 +1,7 @@
 """The files behind a build: modules imported and data files read by the process that built.
 
-Python's audit events show the files that Python opens, the kernel's watches those that C++ code
-opens (`file_reads`). A file is named by its module, else relative to the project
+Python's audit events show files opened by Python, the kernel's watches files opened by C++ code
+(`file_reads`). A file is named by its module, else relative to the project
 (`./data/classes.json`), so a second clone has equal names. A later lookup finds the files of the
 current import path by these names. An import that failed is recorded too, with an empty digest: the
 module may exist later.

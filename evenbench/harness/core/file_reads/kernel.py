@@ -1,8 +1,8 @@
 """Watches of folders by the Linux kernel: fanotify, and inotify where fanotify is forbidden.
 
-A watch reports each file that was open for reading only, when the file is closed. fanotify reports
-this process alone. Its events without privileges need Linux 5.13, and a container may forbid it;
-inotify needs neither, but reports the files that other processes close as well.
+A watch reports a file open for reading only, at its close. fanotify reports this process alone.
+Events without privileges need Linux 5.13, and containers may forbid fanotify; inotify works
+everywhere, but reports the files of other processes as well.
 
 Formats of events: fanotify(7), inotify(7).
 """

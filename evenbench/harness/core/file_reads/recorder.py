@@ -1,4 +1,4 @@
-"""Records the files that this process reads in some folders, from `start` to `stop`."""
+"""Records the files read by this process in some folders, from `start` to `stop`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Recorder:
         return recorder
 
     def stop(self) -> tuple[set[Path], bool]:
-        """The files read, those still open included; and whether further ones are unknown."""
+        """The files read, open files included; and whether further files are unknown."""
         os.write(self._end_write, b".")
         self._thread.join()
         self._read()
@@ -80,8 +80,8 @@ def folders(roots: Iterable[Path], leave_out: Callable[[Path], bool]) -> Iterato
         if folder in known or leave_out(folder):
             continue
         try:
-            with os.scandir(folder) as found:
-                inside = list(found)
+            with os.scandir(folder) as entries_here:
+                inside = list(entries_here)
         except OSError:
             continue
         known.add(folder)
@@ -92,7 +92,7 @@ def folders(roots: Iterable[Path], leave_out: Callable[[Path], bool]) -> Iterato
 
 
 def still_open() -> Iterator[Path]:
-    """Regular files that this process has open for reading only."""
+    """Regular files open for reading only in this process."""
     for link in _listed(Path("/proc/self/fd")):
         with contextlib.suppress(OSError, ValueError):
             number = int(link.name)
