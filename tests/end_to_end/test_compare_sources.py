@@ -6,54 +6,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import mynet_runtime
+import planted
 import pytest
 from conftest import HERE, REPOSITORY, variables
 from test_compare import git
 
+from evenbench.harness.commands import bisect
 from evenbench.harness.core import exit_codes
-from tests.unit.runner.test_module_origins import install
-
-PACKAGE = "src/mynet"
-FILES = {
-    f"{PACKAGE}/__init__.py": "",
-    f"{PACKAGE}/model.py": """
-from importlib import resources
-import numpy as np
-from mynet import helper
-TIMES = 1
-def build():
-    layers = int((resources.files("mynet") / "layers.txt").read_text())
-    count = layers * TIMES * helper.TIMES
-    return np.random.default_rng(0).standard_normal((count, 512, 512)) / 16
-""",
-    f"{PACKAGE}/helper.py": "TIMES = 1\n",
-    f"{PACKAGE}/layers.txt": "2",
-    "benchmarks/bench_net.py": """
-from harness import BATCH, Case, Model, TensorSpec
-SPEC = (BATCH, 512)
-NET = Model("net", "mynet.model:build", (TensorSpec("x", SPEC),), (TensorSpec("y", SPEC),),
-            inputs_from="harness.inputs:standard_normal", task="regression")
-latency = Case((NET,), backends=("matrices",), threads=(1,))
-""",
-    "pyproject.toml": '[project]\nname = "mynet"\nversion = "1.0"\n',
-}
-CHANGES = {
-    "base": ("README.md", "", "words"),
-    "unchanged": ("README.md", "words", "other words"),
-    "model": (f"{PACKAGE}/model.py", "TIMES = 1", "TIMES = 3"),
-    "helper": (f"{PACKAGE}/helper.py", "TIMES = 1", "TIMES = 3"),
-    "data": (f"{PACKAGE}/layers.txt", "2", "6"),
-}
-"""What each commit changes in the commit `base`: three times the layers, or nothing that counts."""
 
 PREPARE = """
 import json, sys
@@ -74,50 +40,36 @@ print(json.dumps(values))
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project").resolve()
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    (folder / ".gitignore").write_text("__pycache__/\n")
-    (folder / "README.md").touch()
-    git(folder, "init", "-q", "-b", "main")
-    for commit, (name, old, new) in CHANGES.items():
-        if commit != "base":
-            git(folder, "checkout", "-q", "base")
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace(old, new, 1) if old else new)
-        git(folder, "add", ".")
-        git(folder, "commit", "-q", "-m", commit)
-        git(folder, "tag", commit)
-    git(folder, "checkout", "-q", "main")
-    return folder
+    return planted.repository(tmp_path_factory.mktemp("project").resolve())
 
 
-def python_with(how: str, project: Path, folder: Path) -> Path:
-    """A virtual environment with the project as `pip install .` or `pip install -e .` leaves it."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (site / "outer.pth").write_text(sysconfig.get_path("purelib"))
-    if how == "editable":
-        (site / "mynet.pth").write_text(str(project / "src"))
-    else:
-        shutil.copytree(project / PACKAGE, site / "mynet")
-        install(site, project)
-    return folder / "bin" / "python"
+def bisected(
+    python: Path, project: Path, where: str, tmp_path: Path, change: str, *flags: str
+) -> dict[str, Any]:
+    """The written search for the commit `change` in the two commits after `base`."""
+    target = "benchmarks" if where == "." else "."
+    words = ("bisect", "base", change, target, "--plan", "quick", *flags)
+    results = tmp_path / "results"
+    end = ("--results", str(results))
+    done = planted.run(python, project, where, tmp_path, "-m", "evenbench", *words, *end)
+    assert done.returncode == bisect.FOUND, done.stdout + done.stderr
+    (file,) = results.glob("bisect-*.json")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
-def run(python: Path, project: Path, where: str, tmp_path: Path, *words: str) -> Any:
-    path = os.pathsep.join([str(REPOSITORY), str(HERE)])
-    more = {"EVENBENCH_BACKENDS": mynet_runtime.BACKENDS, "PYTHONPATH": path}
-    return subprocess.run(
-        [str(python), *words],
-        cwd=project / where,
-        env={**variables(tmp_path), **more},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+def compared(
+    python: Path, project: Path, where: str, tmp_path: Path, head: str
+) -> tuple[int, dict[str, Any]]:
+    """The exit code and the cell of a comparison of `base` with `head`."""
+    target = "benchmarks" if where == "." else "."
+    words = ("compare", "base", head, target, "--plan", "quick", "--pairs", "8")
+    results = tmp_path / "results"
+    end = ("--results", str(results))
+    done = planted.run(python, project, where, tmp_path, "-m", "evenbench", *words, *end)
+    (file,) = results.glob("compare-*.json")
+    (cell,) = (each for each in json.loads(file.read_text())["cells"] if not each["control"])
+    return done.returncode, cell
 
 
 @pytest.mark.slow
@@ -129,23 +81,27 @@ def run(python: Path, project: Path, where: str, tmp_path: Path, *words: str) ->
 def test_a_change_is_seen_wherever_it_lies(
     how: str, where: str, target: str, project: Path, tmp_path: Path
 ) -> None:
-    python = python_with(how, project, tmp_path / "venv")
-    done = run(python, project, where, tmp_path, "-c", PREPARE, target, *CHANGES)
+    python = planted.python_with(how, project, tmp_path / "venv")
+    done = planted.run(python, project, where, tmp_path, "-c", PREPARE, target, *planted.CHANGES)
     assert done.returncode == 0, done.stderr
     sides = json.loads(done.stdout)
     base = sides["base"]
-    own = {
-        "mynet": f"{PACKAGE}/__init__.py",
-        "mynet.model": f"{PACKAGE}/model.py",
-        "mynet.helper": f"{PACKAGE}/helper.py",
-    }
-    assert own.items() <= base["origins"].items()
     for name in ("artifact_sha256", "input_sha256"):
         assert sides["unchanged"][name] == base[name]
-    for name in ("model", "helper", "data"):
+    for name in planted.SLOW:
         assert sides[name]["artifact_sha256"] != base["artifact_sha256"], name
         assert sides[name]["artifact_bytes"] > 2.9 * base["artifact_bytes"], name
-        assert own.items() <= sides[name]["origins"].items()
+    for name in ("base", *planted.SLOW):  # `unchanged` has the entries of `base`: no build
+        assert set(sides[name]["origins"].values()) >= planted.ORIGINS, name
+
+
+@pytest.mark.slow
+def test_the_commit_with_a_larger_data_file_is_found_from_a_sub_folder(
+    project: Path, tmp_path: Path
+) -> None:
+    python = planted.python_with("plain", project, tmp_path / "venv")
+    found = bisected(python, project, "benchmarks", tmp_path, "data", "--metric", "artifact")
+    assert found["first"]["sha"] == git(project, "rev-parse", "data")
 
 
 @pytest.mark.slow
@@ -173,7 +129,7 @@ def test_a_run_measures_the_code_of_a_commit_beside_its_own(project: Path, tmp_p
     here, there = json.loads(done.stdout)["outcomes"]
     assert there["cell"]["side"].startswith("helper:")
     assert there["against"]["key"] == here["cell"]["key"]
-    assert there["against"]["origins"]["mynet.helper"] == f"{PACKAGE}/helper.py"
+    assert there["against"]["origins"]["helper"] == "benchmarks/helper.py"
     assert there["artifact_sha256"] != here["artifact_sha256"], "the code here was measured"
     medians = [statistics.median(line["samples_ns"]["compute"][0]) for line in (here, there)]
     assert medians[1] > 1.5 * medians[0], "three times the layers"
@@ -183,25 +139,53 @@ def test_a_run_measures_the_code_of_a_commit_beside_its_own(project: Path, tmp_p
     assert len(trees.stdout.splitlines()) == 1, "the commit is still checked out"
 
 
+PLACES = pytest.mark.parametrize(
+    ("how", "where"),
+    [("editable", "."), ("plain", "benchmarks")],
+    ids=["editable, from the root", "installed, from a sub folder"],
+)
+
+
 @pytest.mark.nightly
 @pytest.mark.alone
-@pytest.mark.parametrize("head", ["helper", "unchanged"])
-def test_compare_judges_the_commit_of_an_installed_project(
-    head: str, project: Path, tmp_path: Path
+@PLACES
+@pytest.mark.parametrize("change", planted.SLOW)
+def test_compare_finds_a_planted_slowdown(
+    change: str, how: str, where: str, project: Path, tmp_path: Path
 ) -> None:
-    python = python_with("plain", project, tmp_path / "venv")
-    words = ("compare", "base", head, ".", "--plan", "quick", "--pairs", "8")
-    results = tmp_path / "results"
-    flags = (*words, "--results", str(results))
-    done = run(python, project, "benchmarks", tmp_path, "-m", "evenbench", *flags)
-    (file,) = results.glob("compare-*.json")
-    (cell,) = (each for each in json.loads(file.read_text())["cells"] if not each["control"])
+    python = planted.python_with(how, project, tmp_path / "venv")
+    code, cell = compared(python, project, where, tmp_path, change)
+    assert cell["metrics"]["latency"]["verdict"] == "slower"
+    assert cell["metrics"]["artifact"]["verdict"] == "slower"
+    assert code == exit_codes.WORSE
+
+
+@pytest.mark.nightly
+@pytest.mark.alone
+@PLACES
+@pytest.mark.parametrize("change", planted.SLOW)
+def test_bisect_finds_a_planted_slowdown(
+    change: str, how: str, where: str, project: Path, tmp_path: Path
+) -> None:
+    python = planted.python_with(how, project, tmp_path / "venv")
+    flags = ("--margin", "0.5", "--pairs", "8", "--most", "16")
+    found = bisected(python, project, where, tmp_path, change, *flags)
+    assert found["first"]["sha"] == git(project, "rev-parse", change)
+    answers = {step["commit"]["subject"]: step["answer"] for step in found["steps"]}
+    assert answers == {change: "worse", "unchanged": "not worse"}
+
+
+@pytest.mark.nightly
+@pytest.mark.alone
+@PLACES
+def test_compare_of_an_unchanged_network_is_equivalent_by_digest_and_origin(
+    how: str, where: str, project: Path, tmp_path: Path
+) -> None:
+    python = planted.python_with(how, project, tmp_path / "venv")
+    _, cell = compared(python, project, where, tmp_path, "unchanged")
     base, other = cell["prepared"]
-    if head == "helper":
-        assert done.returncode == exit_codes.WORSE, done.stdout
-        assert cell["metrics"]["latency"]["verdict"] == "slower"
-    else:
-        assert cell["metrics"]["artifact"]["verdict"] == "equivalent"
-        assert base["artifact_sha256"] == other["artifact_sha256"]
-        ends = [end["origins"] for pair in cell["pairs"] for end in pair["ends"]]
-        assert all(end == ends[0] for end in ends)
+    assert cell["metrics"]["artifact"]["verdict"] == "equivalent"
+    assert base["artifact_sha256"] == other["artifact_sha256"]
+    assert set(base["origins"].values()) >= planted.ORIGINS
+    origins = [end["origins"] for pair in cell["pairs"] for end in pair["ends"]]
+    assert all(each == {"bench_net": "benchmarks/bench_net.py"} for each in origins)

@@ -163,21 +163,25 @@ class SideProcess(ChildProcess):
             self.send(json.dumps(message).encode() + b"\n")
         line = self.line(time.monotonic() + self.timeout)
         if line is None:
-            raise SideFailed(f"{self.side.name}: {self.cell} {self._end()}")
+            raise SideFailed(f"{self._label()} {self._end()}")
         try:
             reply: dict[str, Any] = dict(serialization.parsed(line))
         except (ValueError, TypeError):
             raise SideFailed(
-                f"{self.side.name}: {self.cell} wrote {line[:60]!r} into the pipe for replies"
+                f"{self._label()} wrote {line[:60]!r} into the pipe for replies"
             ) from None
         if "error" in reply:
             error = serialization.harmless(str(reply["error"]))
             reasons = [error, *absent_from(self.side, error)]
             raise SideFailed(
-                f"{self.side.name}: {self.cell} {'; '.join(reasons)}",
+                f"{self._label()} {'; '.join(reasons)}",
                 error if error.startswith(REFUSALS) else "",
             )
         return reply
+
+    def _label(self) -> str:
+        """The start of an error: the side, and the cell if there is one."""
+        return f"{self.side.name}: {self.cell}".rstrip()
 
     def _end(self) -> str:
         code = self.wait(1.0)

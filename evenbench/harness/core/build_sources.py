@@ -1,10 +1,10 @@
 """The files behind a build: modules imported and data files read by the process that built.
 
-Python's audit events show the files that Python opens. Of the files opened by C++ code, those
-mapped into memory at the end are known: libraries, and weights in use. A file is named by its
-module, else relative to the project (`./data/classes.json`), so a second clone has equal names. A
-later lookup finds the files of the current import path by these names. An import that failed is
-recorded too, with an empty digest: the module may exist later.
+Python's audit events show files opened by Python, the kernel's watches files opened by C++ code
+(`file_reads`). A file is named by its module, else relative to the project
+(`./data/classes.json`), so a second clone has equal names. A later lookup finds the files of the
+current import path by these names. An import that failed is recorded too, with an empty digest: the
+module may exist later.
 """
 
 from __future__ import annotations
@@ -17,27 +17,47 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.core.artifact_store import digest_file
+from evenbench.harness.core.file_reads.recorder import Recorder
 from evenbench.harness.core.import_path import is_installed, is_ours, locate, project, users_path
 from evenbench.harness.core.types import Model, digest
 
+UNKNOWN = "files read too fast to be counted"
+"""A name in the record where the kernel lost events. No file has the name, so the entry is made
+again by each run.
+"""
+
 _opened: set[str] = set()
 _attempted: set[str] = set()
-_state = {"hooked": False, "recording": False}
+_state = {"hooked": False, "recording": False, "lost": False}
+_recorders: list[Recorder] = []
+"""The recording of the kernel's account: at most one."""
 
 
-def start() -> None:
+def start(model: Model) -> None:
     """Record the files opened and the imports tried by this process from now on."""
+    _end_watch()
     _opened.clear()
     _attempted.clear()
-    _state["recording"] = True
+    _state.update(recording=True, lost=False)
     if not _state["hooked"]:
         sys.addaudithook(_listen)
         _state["hooked"] = True
+    recorder = Recorder.start(_roots(folders_of(model)), _is_left_out)
+    _recorders.extend([recorder] if recorder else [])
 
 
-def stop() -> None:
-    """Record no more."""
-    _state["recording"] = False
+def _end_watch() -> None:
+    """Add the files of the kernel's account to those opened by Python."""
+    while _recorders:
+        files, lost = _recorders.pop().stop()
+        _opened.update(map(str, files))
+        _state["lost"] = lost
+
+
+def _is_left_out(folder: Path) -> bool:
+    """Whether a folder has no sources of a user: left out of the watch with everything below."""
+    hidden = folder.name in (".git", "__pycache__") or (folder / "pyvenv.cfg").exists()
+    return hidden or is_installed(folder) or is_ours(folder)
 
 
 def _listen(event: str, arguments: tuple[Any, ...]) -> None:
@@ -53,11 +73,12 @@ def _listen(event: str, arguments: tuple[Any, ...]) -> None:
 def recorded(
     model: Model, more: Iterable[str | Path] = (), versioned: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The sha256 of the user's files behind the build of `model`, by portable name.
+    """The sha256 of the user's files behind the build of `model`, by portable name. Ends the watch.
 
     `more` are further files, whether installed or not. Installed files count if the model names a
     function of the same package, unless the package is `versioned`: its version is in the key.
     """
+    _end_watch()
     first = folders_of(model)
     tops = {name.split(".")[0] for name in _late_names(model)} - set(versioned)
     modules: dict[Path, str] = {}
@@ -78,7 +99,8 @@ def recorded(
         for name in _attempted
         if name not in sys.modules and locate(name, first, everywhere=False) is None
     }
-    return {name: _sha256(file) for name, file in names.items()} | dict.fromkeys(absent, "")
+    lost = {UNKNOWN: "unknown"} if _state["lost"] else {}
+    return {name: _sha256(file) for name, file in names.items()} | dict.fromkeys(absent, "") | lost
 
 
 def unchanged(code: Mapping[str, str], model: Model) -> bool:

@@ -82,20 +82,20 @@ def peaks(job: Job, channel: Channel) -> dict[str, Any]:
 
 def inputs(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the cell's input batches."""
-    build_sources.start()
+    build_sources.start(job.cell.model)
     return batches.make(job.cell.model, job.cell.batch, Path(job.folder))
 
 
 def calibration(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the calibration samples of int8-static."""
-    build_sources.start()
+    build_sources.start(job.cell.model)
     return batches.make_calibration(job.cell.model, job.cell.batch, Path(job.folder))
 
 
 def weights(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the model's weights."""
-    build_sources.start()
     model = job.cell.model
+    build_sources.start(model)
     facts = registry.golden_for(job.cell).materialise(
         model, _files(job, "inputs"), Path(job.folder)
     )

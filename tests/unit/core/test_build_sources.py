@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evenbench.harness import BATCH, Model, TensorSpec
 from evenbench.harness.core import build_sources, import_path
+from evenbench.harness.core.file_reads import kernel
 from evenbench.harness.core.paths import PROJECT
 
 SPEC = (TensorSpec("x", (BATCH, 1)),)
@@ -29,20 +32,32 @@ SIZE = int((Path(__file__).parent / "size.txt").read_text())
     "net/size.txt": "3",
     "setup.txt": "1",
     "unread.txt": "0",
-    "native.bin": "read by C++ alone",
+    "mapped.bin": "mapped by C++ alone",
+    "data/deep/native.bin": "read by C++ alone",
+    "data/held.bin": "open in C++ at the end",
+    "data/log.bin": "written by C++ alone",
 }
 RECORD = """
-import json, sys
+import ctypes, json, os, subprocess, sys
 from harness.core import build_sources
+from harness.core.file_reads import kernel
 from tests.unit.core.test_build_sources import MODEL
-build_sources.start()
+kernel.KINDS = [getattr(kernel, sys.argv[1])]
+build_sources.start(MODEL)
 import net.model
 open("setup.txt").read()
 open("log.txt", "a").write("written, not read")
-import ctypes, os
 libc = ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p
-libc.mmap(None, 1, 1, 2, libc.open(b"native.bin", 0), 0)
+mapped = libc.open(b"mapped.bin", os.O_RDONLY)
+libc.mmap(None, 1, 1, 2, mapped, 0)
+libc.close(mapped)
+native = libc.open(b"data/deep/native.bin", os.O_RDONLY)
+assert libc.read(native, ctypes.create_string_buffer(4), 4) == 4
+libc.close(native)
+libc.open(b"data/held.bin", os.O_RDONLY)
+libc.close(libc.open(b"data/log.bin", os.O_WRONLY))
+subprocess.run([sys.executable, "-c", "open('unread.txt').read()"], env={})
 print(json.dumps(build_sources.recorded(MODEL)))
 """
 NAMES = {
@@ -51,7 +66,9 @@ NAMES = {
     "net.layers",
     "./net/size.txt",
     "./setup.txt",
-    "./native.bin",
+    "./mapped.bin",
+    "./data/deep/native.bin",
+    "./data/held.bin",
     "faster",
 }
 
@@ -63,11 +80,9 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def recorded(folder: Path) -> dict[str, str]:
-    import json
-
+def recorded(folder: Path, kind: str = "Fanotify") -> dict[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", RECORD],
+        [sys.executable, "-c", RECORD, kind],
         cwd=folder,
         env={"PYTHONPATH": f"{folder}:{PROJECT}", "PATH": ""},
         capture_output=True,
@@ -78,10 +93,24 @@ def recorded(folder: Path) -> dict[str, str]:
     return {name: sha256 for name, sha256 in every.items() if not name.startswith("tests")}
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone that no test changes."""
+    return project(tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="module")
+def first(one: Path) -> dict[str, str]:
     """What a build in the clone `one` recorded."""
-    return recorded(project(tmp_path / "one"))
+    return recorded(one)
+
+
+def test_without_fanotify_files_of_other_processes_count_too(
+    first: dict[str, str], one: Path
+) -> None:
+    found = recorded(one, "Inotify")
+    assert first.items() <= found.items()
+    assert "./unread.txt" in found.keys() - first.keys()
 
 
 def is_current(code: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -105,16 +134,40 @@ def test_a_second_clone_shares_what_is_equal_and_differs_where_it_differs(
 
 @pytest.mark.parametrize(
     "file",
-    ["net/model.py", "net/layers.py", "net/layers/__init__.py", "net/size.txt", "faster.py"],
+    [
+        "net/model.py",
+        "net/layers.py",
+        "net/layers/__init__.py",
+        "net/size.txt",
+        "faster.py",
+        "data/deep/native.bin",
+    ],
 )
 def test_a_changed_or_new_source_is_seen(
-    file: str, first: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, first: dict[str, str], one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = project(tmp_path / "two")
     (two / file).parent.mkdir(exist_ok=True)
     (two / file).write_text("5")
     assert not is_current(first, two, monkeypatch)
-    assert is_current(first, tmp_path / "one", monkeypatch)
+    assert is_current(first, one, monkeypatch)
+
+
+def test_an_account_with_lost_events_is_never_current(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Lossy(kernel.Inotify):
+        def files(self, events: bytes) -> Iterator[Path]:
+            yield kernel.LOST
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    monkeypatch.setattr(kernel, "KINDS", (Lossy,))
+    build_sources.start(MODEL)
+    (tmp_path / "a.txt").read_text()
+    code = build_sources.recorded(MODEL)
+    assert code[build_sources.UNKNOWN]
+    assert not build_sources.unchanged(code, MODEL)
 
 
 def test_a_checkout_within_an_environment_is_the_users_code(
