@@ -23,7 +23,7 @@ from evenbench.harness.core.backend import Deployment
 from evenbench.harness.core.measurements import OperatorProfile
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays, Now
 
 CHOICES = {
     "spinning": ("default", "off"),
@@ -160,10 +160,10 @@ class OnnxRuntime(OnnxBackend):
         kind = value_session.ValueSession if value_session.is_needed(cell) else kind
         return kind(folder / export.FILE, cell, self.provider_of(cell))
 
-    def profile(self, folder: Path, cell: Cell, inputs: Arrays) -> OperatorProfile:
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
         with closing(self.load(folder, cell)) as session:
             session.bind(inputs)
-            return operator_profile.profile(session)
+            return operator_profile.profile(session, now)
 
 
 def as_exported(cell: Cell) -> Cell:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from evenbench.harness.core.measurements import (
 
 if TYPE_CHECKING:
     from evenbench.backends.onnxruntime.session import OrtSession
+    from evenbench.harness.core.session import Now
 
 RESOLUTION = "ONNX Runtime reports whole microseconds: shorter nodes count as 0 or 1 µs"
 
@@ -26,15 +26,15 @@ DETAILS = ("provider", "input_type_shape", "output_type_shape")
 """Arguments of an event that a reader of the trace needs."""
 
 
-def profile(session: OrtSession) -> OperatorProfile:
+def profile(session: OrtSession, now: Now) -> OperatorProfile:
     """Profile an inference of a session with bound inputs."""
     with tempfile.TemporaryDirectory() as folder:
         other = session.profiling(Path(folder), session_options.disabled_optimizers(session.cell))
         inferences_ns = []
         for _ in range(PROFILED_AFTER + PROFILED):
-            begin = time.perf_counter_ns()
+            begin = now()
             session.run_other(other, session.feeds)
-            inferences_ns.append(time.perf_counter_ns() - begin)
+            inferences_ns.append(now() - begin)
         events = json.loads(Path(other.end_profiling()).read_text())
     inference_ns = min(inferences_ns[PROFILED_AFTER:])
     # Counted from the end, because a session may run once more on its own when it is opened.

@@ -25,7 +25,7 @@ from evenbench.harness.core.measurements import OperatorProfile
 from evenbench.harness.inputs import batches
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays, Now
 
 
 IR_FILE = "model.xml"
@@ -155,10 +155,10 @@ class OpenVino(OnnxBackend):
         )
         return kind(_file(folder), cell)
 
-    def profile(self, folder: Path, cell: Cell, inputs: Arrays) -> OperatorProfile:
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
         with closing(session.OpenVinoSession(_file(folder), cell, {"PERF_COUNT": True})) as loaded:
             loaded.bind(inputs)
-            return operator_profile.profile(loaded)
+            return operator_profile.profile(loaded, now)
 
 
 def _file(folder: Path) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core.measurements import (
@@ -16,6 +14,7 @@ from evenbench.harness.core.measurements import (
 
 if TYPE_CHECKING:
     from evenbench.backends.openvino.session import OpenVinoSession
+    from evenbench.harness.core.session import Now
 
 NOTE = (
     "OpenVINO reports a mean duration per operator, here of {count} inferences, and no starts: the "
@@ -26,16 +25,16 @@ MOST, SECONDS = 100, 2.0
 """Limits of the inferences behind a mean: their number, and about how long they take."""
 
 
-def profile(session: OpenVinoSession) -> OperatorProfile:
+def profile(session: OpenVinoSession, now: Now) -> OperatorProfile:
     """Profile inferences of a session that was compiled with PERF_COUNT and has bound inputs.
 
     The counters hold means over all inferences since compilation, in whole microseconds. Sums
     before and after give the mean without the first inferences, in which kernels are built.
     """
-    typical_ns = min(_inferences_ns(session, PROFILED_AFTER))
+    typical_ns = min(_inferences_ns(session, PROFILED_AFTER, now))
     before = _sums_us(session.request.profiling_info, PROFILED_AFTER)
     count = max(PROFILED, min(MOST, round(SECONDS * 1e9 / typical_ns)))
-    inference_ns = round(fmean(_inferences_ns(session, count)))
+    inference_ns = round(sum(_inferences_ns(session, count, now)) / count)
     counters = session.request.profiling_info
     after = _sums_us(counters, PROFILED_AFTER + count)
     calls, at_ns = [], 0.0
@@ -49,12 +48,12 @@ def profile(session: OpenVinoSession) -> OperatorProfile:
     )
 
 
-def _inferences_ns(session: OpenVinoSession, count: int) -> list[int]:
+def _inferences_ns(session: OpenVinoSession, count: int, now: Now) -> list[int]:
     durations_ns = []
     for _ in range(count):
-        begin = time.perf_counter_ns()
+        begin = now()
         session.step()
-        durations_ns.append(time.perf_counter_ns() - begin)
+        durations_ns.append(now() - begin)
     return durations_ns
 
 

@@ -18,7 +18,7 @@ from evenbench.harness.core.measurements import OperatorProfile
 from evenbench.harness.environment import gpu, system_info
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays, Now
 
 
 class TorchBackend(Backend):
@@ -67,10 +67,10 @@ class TorchBackend(Backend):
             **torch_model.versions(),
         }
 
-    def profile(self, folder: Path, cell: Cell, inputs: Arrays) -> OperatorProfile:
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
         with closing(self.load(folder, cell)) as session:
             session.bind(inputs)
-            return operator_profile.profile(session, gpu.is_cuda(cell.device))
+            return operator_profile.profile(session, gpu.is_cuda(cell.device), now)
 
 
 def _refuses(cell: Cell) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.core.measurements import (
@@ -14,6 +13,7 @@ from evenbench.harness.core.measurements import (
 
 if TYPE_CHECKING:
     from evenbench.harness import Session
+    from evenbench.harness.core.session import Now
 
 NOTE = (
     "torch's profiler costs about a microsecond per operator, so small operators look larger than "
@@ -24,7 +24,7 @@ OWN = ("ProfilerStep", "[memory]", "PyTorch Profiler")
 """Beginnings of the names of the profiler's own events."""
 
 
-def profile(session: Session, on_gpu: bool) -> OperatorProfile:
+def profile(session: Session, on_gpu: bool, now: Now) -> OperatorProfile:
     """Profile an inference of a session with bound inputs."""
     from torch import profiler
 
@@ -37,10 +37,10 @@ def profile(session: Session, on_gpu: bool) -> OperatorProfile:
     fastest_ns, events = None, []
     for _ in range(PROFILED):
         with profiler.profile(activities=activities, acc_events=True) as taken:
-            begin = time.perf_counter_ns()
+            begin = now()
             session.step()
             session.sync()
-            inference_ns = time.perf_counter_ns() - begin
+            inference_ns = now() - begin
         if fastest_ns is None or inference_ns < fastest_ns:
             fastest_ns, events = inference_ns, taken.events()
     calls = tuple(_call(event) for event in events if not event.name.startswith(OWN))

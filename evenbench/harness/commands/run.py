@@ -95,12 +95,12 @@ def add_arguments(command: Parser) -> None:
         "--against",
         action="append",
         metavar="SIDE",
-        help="also measure past results, ort@1.31.1 or a commit; repeatable [default: none]",
+        help="also past results, ort@1.31.1, a commit [default: none]",
     )
     command.add_argument(
         "--profile",
         action="store_true",
-        help="after measuring, profile each cell by operator (docs/inspect.md)",
+        help="afterwards, profile each cell by operator",
     )
     arguments.add_results(command)
     arguments.add_output(

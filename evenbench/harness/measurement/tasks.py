@@ -139,11 +139,13 @@ def measure(job: Job, channel: Channel) -> dict[str, Any]:
 
 def profile(job: Job, channel: Channel) -> dict[str, Any]:
     """Profile one inference with the runtime's own profiler."""
+    from evenbench.harness.measurement import timing
+
     batch = batches.load(Path(job.folders["inputs"]), job.cell.model)[0]
     backend = registry.find(job.cell.backend)
     for name in backend.requires:
         importlib.import_module(name)
-    profile = backend.profile(Path(job.folders["artifact"]), job.cell, batch)
+    profile = backend.profile(Path(job.folders["artifact"]), job.cell, batch, timing.CLOCK)
     return to_json(profile)  # type: ignore[no-any-return]
 
 

@@ -29,6 +29,7 @@ from evenbench.reports.sections import (
     provenance,
     roofline,
     sides,
+    trade_offs,
     tuning,
     warnings,
 )
@@ -176,6 +177,7 @@ def _context(
             "limit": roofline.drawn(groups),
             "tuning": tuning.drawn(members),
         },
+        "trade_offs": trade_offs.rows(members),
         "precisions": precisions.families(members),
         "sides": sides.rows(groups),
         "tuning": tuning.rows(members),

@@ -1,4 +1,4 @@
-"""Time by operator, as profiled by the runtimes: a table per cell, and the address of its trace."""
+"""Time by operator, as profiled by the runtimes: a table per cell, and the trace's address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OperatorRow:
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """A profiled cell: its longest operator types, and the address of the trace."""
+    """A profiled cell: the longest operator types, and the address of the trace."""
 
     model: str
     runtime: str
@@ -47,7 +47,7 @@ class ProfileRow:
 def attached(
     lines: Sequence[Record], profiles: Mapping[str, RecordedProfile]
 ) -> tuple[list[Record], list[str]]:
-    """Return outcomes with their profiles attached, and notes about skipped profiles.
+    """Return outcomes with profiles attached, and notes about skipped profiles.
 
     A profile of an artifact other than the measured one says nothing about the outcome.
     """
@@ -72,7 +72,7 @@ def attached(
 
 
 def files(results: Iterable[Record]) -> list[RecordedProfile]:
-    """The profiles on the page, whose files go beside it."""
+    """The profiles on the page; their files go beside the page."""
     return [line[FIELD] for line in results if FIELD in line]
 
 
@@ -101,7 +101,7 @@ def rows(profile: RecordedProfile) -> list[OperatorRow]:
 
 
 def sentences(profile: RecordedProfile) -> list[str]:
-    """What was profiled, the time between operators, and how far to trust the times."""
+    """The profiler, the time in operators, and the limits of the times."""
     return [
         f"One inference by {profile.facts['profiler']}: "
         f"{formatting.duration(profile.inference_ns)} under the profiler, of which "
