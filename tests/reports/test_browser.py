@@ -221,7 +221,7 @@ def test_sets_of_columns_are_chosen_stand_in_the_address_and_are_saved_as_csv(vi
     page.wait_for_selector(f"{headings}:has-text('Per second')")
     assert "columns" not in page.evaluate("location.hash")
     with page.expect_download() as saved:
-        page.click("#csv")
+        page.click("[data-save=csv]")
     lines = saved.value.path().read_text().splitlines()
     assert lines[0].startswith("Model,Backend,Setting,Outcome,Compute")
     assert len(lines) == 1 + 7

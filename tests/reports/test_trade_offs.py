@@ -30,7 +30,7 @@ def test_a_row_names_the_fastest_correct_cell_at_any_precision():
     (row,) = trade_offs.rows(result_groups.results(CELLS))
     assert row.ship == "ort int8-static"
     assert float(row.speedup.removesuffix("×")) == pytest.approx(5, abs=0.05)
-    assert row.accuracy.replace("\xa0", " ") == "96 %, 2.04 % lost"
+    assert row.accuracy.replace("\xa0", " ") == "96.0 %, 2.04 % lost"
     assert row.memory.replace("\xa0", " ") == "150 MB"
     names = [cell.partition(":")[0] for cell in row.front]
     assert names == ["ort int8-static", "ort fp32"], "the rest is slower, larger or wrong"
