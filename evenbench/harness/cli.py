@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "bisect": ("bisect", "find the commit that made a cell slower"),
         "history": ("history", "results over commits, with change points"),
         "layerwise": ("layerwise", "find the first layer at which two cells diverge"),
+        "profile": ("operators.profile", "time by operator, by the runtime's own profiler"),
     },
     "Results": {
         "report": ("report", "write the HTML report"),

@@ -30,7 +30,7 @@ TASKS: Mapping[str, str] = {
         for name in (
             *("describe", "examine", "inspect", "outlook", "peaks"),
             *("inputs", "calibration", "weights", "prepare", "tune", "golden"),
-            *("measure", "dataset", "score", "expose", "watch"),
+            *("measure", "profile", "dataset", "score", "expose", "watch"),
         )
     },
     **dict.fromkeys(

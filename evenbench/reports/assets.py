@@ -55,15 +55,15 @@ def element(value: Any) -> Markup:
     return htmlsafe_json_dumps(value, dumps=dump)
 
 
-def pack(text: str) -> str:
+def pack(text: str, level: int = 3) -> str:
     """Compress text with gzip and encode it in base64, for `evenbench.unpack` of `theme.js`.
 
-    The same text always yields the same string.
+    The same text always yields the same string. Level 3 is quick; a library is packed once.
     """
-    return base64.b64encode(gzip.compress(text.encode(), compresslevel=3, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=level, mtime=0)).decode()
 
 
 @cache
 def packed_library(package: str, path: str) -> str:
     """Return a file of an installed package, packed; cached, as a library has megabytes."""
-    return pack(read(package, path))
+    return pack(read(package, path), level=9)

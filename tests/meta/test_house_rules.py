@@ -23,6 +23,7 @@ SPOKEN = {
     "harness.commands.run": "the examples of its help text",
     "harness.commands.footprint": "the examples of its help text",
     "harness.commands.layerwise": "the examples of its help text",
+    "harness.commands.operators.profile": "the examples of its help text",
     "harness.commands.pipeline": "the examples of its help text",
     "harness.commands.package": "the examples of its help text",
     "harness.collection.model_reader": "the sentence that says what a target may be",

@@ -307,6 +307,19 @@ def test_the_page_opens_at_the_first_alarm(folder, capsys):
     assert page.count(" selected>") == 1
 
 
+def test_losses_stand_apart_from_gains_and_ticks_have_dates(folder, capsys):
+    _, value = told(capsys)
+    (worse,) = value["alarms"]
+    both = {**value, "alarms": [{**worse, "kind": "better", "ratio": 0.9}, worse]}
+    page = history.render(both, has_report=False)
+    assert "1\N{NO-BREAK SPACE}change for the worse and 1\N{NO-BREAK SPACE}gain to accept" in page
+    losses, gains = page.index("<h2>Worse</h2>"), page.index("accept the new level?</h2>")
+    assert losses < gains, "a loss comes first, whatever the order of the alarms"
+    figure = charts.figure(value["cells"][-1], "latency")
+    time, commit, *_ = value["cells"][-1]["points"][0]
+    assert figure["layout"]["xaxis"]["ticktext"][0] == f"{commit[:7]}<br>{time[2:10]}"
+
+
 def test_plotly_takes_the_figures(folder, capsys):
     graph_objects = pytest.importorskip("plotly.graph_objects")
     _, value = told(capsys)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenbench.backends.onnx import dynamic_axes, export
 from evenbench.backends.onnx.backend import OnnxBackend
 from evenbench.backends.onnxruntime import (
     bound_session,
     execution_providers,
+    operator_profile,
     session_options,
     value_session,
 )
 from evenbench.backends.onnxruntime.session import OrtSession
 from evenbench.harness import Cell, Session, Source, Unsupported
 from evenbench.harness.core.backend import Deployment
+from evenbench.harness.core.measurements import OperatorProfile
+
+if TYPE_CHECKING:
+    from evenbench.harness.core.session import Arrays, Now
 
 CHOICES = {
     "spinning": ("default", "off"),
@@ -142,7 +148,7 @@ class OnnxRuntime(OnnxBackend):
             folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names
         )
 
-    def load(self, folder: Path, cell: Cell) -> Session:
+    def load(self, folder: Path, cell: Cell) -> OrtSession:
         default = (
             "off"
             if execution_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu"
@@ -153,6 +159,11 @@ class OnnxRuntime(OnnxBackend):
         kind = bound_session.BoundSession if bound else OrtSession
         kind = value_session.ValueSession if value_session.is_needed(cell) else kind
         return kind(folder / export.FILE, cell, self.provider_of(cell))
+
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
+        with closing(self.load(folder, cell)) as session:
+            session.bind(inputs)
+            return operator_profile.profile(session, now)
 
 
 def as_exported(cell: Cell) -> Cell:

@@ -24,6 +24,9 @@ DYNAMIC_QUANTIZATION = "DynamicQuantize"
 CONTROL = ("If", "Loop", "Scan")
 """Control flow. The nodes inside have events with their own times, so these count as 0."""
 
+KERNEL_TIME = "_kernel_time"
+"""Suffix of a node's name in events with the time of the kernel."""
+
 
 # -- what was executed -----------------------------------------------------------------------------
 
@@ -55,21 +58,31 @@ class ExecutedNode:
 
 def nodes_of_last_run(events: Sequence[Mapping[str, Any]]) -> list[ExecutedNode]:
     """Return the nodes of a profile's last run. Raises ValueError without a run."""
+    return [_node_of_event(event) for event in events_of_run(events)]
+
+
+def events_of_run(
+    events: Sequence[Mapping[str, Any]], from_end: int = 0
+) -> list[Mapping[str, Any]]:
+    """Return the nodes' kernel events in a profile's run, by default the last.
+
+    Raises ValueError for a profile with fewer runs.
+    """
     runs = [
         event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"
     ]
-    if not runs:
+    if len(runs) <= from_end:
         raise ValueError(
             "the profile holds no model_run event; run the session before profiling ends"
         )
-    last = max(runs, key=lambda event: event["ts"])
-    begin, end = last["ts"], last["ts"] + last["dur"]
+    run = sorted(runs, key=lambda event: event["ts"])[-1 - from_end]
+    begin, end = run["ts"], run["ts"] + run["dur"]
     nodes = [
         event
         for event in events
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME)
     ]
-    return [_node_of_event(event) for event in nodes if begin <= event["ts"] <= end]
+    return [event for event in nodes if begin <= event["ts"] <= end]
 
 
 def _node_of_event(event: Mapping[str, Any]) -> ExecutedNode:
@@ -78,7 +91,7 @@ def _node_of_event(event: Mapping[str, Any]) -> ExecutedNode:
     operator = str(details.get("op_name", ""))
     microseconds = 0 if operator in CONTROL else int(event["dur"])
     return ExecutedNode(
-        str(event["name"]).removesuffix("_kernel_time"),
+        str(event["name"]).removesuffix(KERNEL_TIME),
         operator,
         str(details.get("provider", "")),
         types,

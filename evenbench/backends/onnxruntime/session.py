@@ -101,7 +101,7 @@ class OrtSession(Session):
     def step(self) -> None:
         self.result = self.session.run(self.outputs, self.feeds)
 
-    def _run(self, session: Any, feeds: dict[str, Any]) -> list[Any]:
+    def run_other(self, session: Any, feeds: dict[str, Any]) -> list[Any]:
         """Run another session of the same file."""
         return list(session.run(self.outputs, feeds))
 
@@ -234,18 +234,26 @@ class OrtSession(Session):
     def _profile(
         self, folder: Path, without: list[str]
     ) -> tuple[list[executed_graph.ExecutedNode], Path | None]:
+        written = folder / "optimised.onnx"
+        is_written = not self.provider.compiles and self.file.stat().st_size <= LARGEST_BYTES
+        session = self.profiling(folder, without, written if is_written else None)
+        feeds = self.feeds or _zero_batch(self.cell)
+        for _ in range(PROFILED_RUNS):
+            self.run_other(session, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+        return executed_graph.nodes_of_last_run(events), written if written.exists() else None
+
+    def profiling(self, folder: Path, without: list[str], optimised: Path | None = None) -> Any:
+        """Open a second session with the same options that writes its profile into `folder`.
+
+        `optimised` is the file for the optimised graph, if any; `without` are disabled optimizers.
+        """
         options = session_options.session_options(self.runtime, self.cell)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
-        written = folder / "optimised.onnx"
-        if not self.provider.compiles and self.file.stat().st_size <= LARGEST_BYTES:
-            options.optimized_model_filepath = str(written)
-        session = self._open(options, without)
-        feeds = self.feeds or _zero_batch(self.cell)
-        for _ in range(PROFILED_RUNS):
-            self._run(session, feeds)
-        events = json.loads(Path(session.end_profiling()).read_text())
-        return executed_graph.nodes_of_last_run(events), written if written.exists() else None
+        if optimised:
+            options.optimized_model_filepath = str(optimised)
+        return self._open(options, without)
 
     def _changes(self, written: Path | None) -> dict[str, Any]:
         """Return the fusions, or the reason why the fusions are unknown."""

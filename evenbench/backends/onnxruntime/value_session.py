@@ -28,13 +28,13 @@ class ValueSession(OrtSession):
         self.feeds = feeds.prepared(self.session, self.runtime, joined)
 
     def step(self) -> None:
-        self.result = self._run(self.session, self.feeds)
+        self.result = self.run_other(self.session, self.feeds)
 
     def fetch(self) -> Arrays:
         outputs = feeds.separated(dict(zip(self.outputs, self.result, strict=True)))
         return {name: feeds.fetched(output) for name, output in outputs.items()}
 
-    def _run(self, session: Any, inputs: dict[str, Any]) -> list[Any]:
+    def run_other(self, session: Any, inputs: dict[str, Any]) -> list[Any]:
         if any(not isinstance(value, self.runtime.OrtValue) for value in inputs.values()):
             return list(session.run(self.outputs, inputs))
         return list(session.run_with_ort_values(self.outputs, inputs))

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import conversion as onnx_conversion
 from evenbench.backends.onnx import dynamic_axes, export
 from evenbench.backends.onnx.backend import OnnxBackend
-from evenbench.backends.openvino import conversion, properties, session, tensor_capture
+from evenbench.backends.openvino import (
+    conversion,
+    operator_profile,
+    properties,
+    session,
+    tensor_capture,
+)
 from evenbench.backends.torch import outputs
 from evenbench.harness import Cell, Session, Source, Unsupported
 from evenbench.harness.core.backend import Deployment
 from evenbench.harness.core.intermediate_tensors import Exposed
+from evenbench.harness.core.measurements import OperatorProfile
 from evenbench.harness.inputs import batches
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays, Now
 
 
 IR_FILE = "model.xml"
@@ -140,13 +148,23 @@ class OpenVino(OnnxBackend):
         return tensor_capture.WatchedSession(self.load(folder, cell), names)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        ir = folder / IR_FILE
         kind = (
             session.ThroughputSession
             if cell.option.get("hint") == "throughput"
             else session.OpenVinoSession
         )
-        return kind(ir if ir.exists() else folder / export.FILE, cell)
+        return kind(_file(folder), cell)
+
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
+        with closing(session.OpenVinoSession(_file(folder), cell, {"PERF_COUNT": True})) as loaded:
+            loaded.bind(inputs)
+            return operator_profile.profile(loaded, now)
+
+
+def _file(folder: Path) -> Path:
+    """The model's file in an artifact."""
+    ir = folder / IR_FILE
+    return ir if ir.exists() else folder / export.FILE
 
 
 CHOICES = {

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class OpenVinoSession(Session):
     """A reused infer request: `bind` copies in, as `infer(inputs)` does; `fetch` copies out."""
 
-    def __init__(self, file: Path, cell: Cell) -> None:
+    def __init__(self, file: Path, cell: Cell, more: Mapping[str, Any] | None = None) -> None:
+        """Compile `file`; `more` are properties beside the cell's."""
         import openvino as ov
 
         self.cell = cell
@@ -32,7 +33,7 @@ class OpenVinoSession(Session):
         self.stored = executed_graph.stored_type(model)
         device = cell.device.upper().replace(":", ".")
         self.compiled: Any = core.compile_model(
-            model, device, properties.supported_properties(cell, core, device)
+            model, device, {**properties.supported_properties(cell, core, device), **(more or {})}
         )
         if self.any_size:
             dynamic_axes.check_left_open(cell, self._shapes())

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenbench.backends.torch import model as torch_model
-from evenbench.backends.torch import placement, tensor_capture
+from evenbench.backends.torch import operator_profile, placement, tensor_capture
 from evenbench.backends.torch.session import TorchSession
 from evenbench.harness import Backend, Cell, Session, Source
 from evenbench.harness.core import import_strings
 from evenbench.harness.core.intermediate_tensors import Exposed
+from evenbench.harness.core.measurements import OperatorProfile
 from evenbench.harness.environment import gpu, system_info
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays, Now
 
 
 class TorchBackend(Backend):
@@ -64,6 +66,11 @@ class TorchBackend(Backend):
             "memory_format": placement.FORMATS[placement.channels_last(cell)],
             **torch_model.versions(),
         }
+
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
+        with closing(self.load(folder, cell)) as session:
+            session.bind(inputs)
+            return operator_profile.profile(session, gpu.is_cuda(cell.device), now)
 
 
 def _refuses(cell: Cell) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.records.outcome import OutcomeRecord
-from evenbench.harness.results import records
+from evenbench.harness.results import operator_profiles, records
+from evenbench.harness.results.operator_profiles import RecordedProfile
 
 if TYPE_CHECKING:
     from evenbench.reports.sections.related_runs import Companions
@@ -122,17 +124,20 @@ def write(
     Raises UsageError for results without outcomes, and for a folder without write permission.
     """
     from evenbench.reports.pages import index
-    from evenbench.reports.sections import divergences
+    from evenbench.reports.sections import divergences, operators
 
     outcomes = _outcomes(paths)
     related, notes = _related_runs(paths, Path(folder))
     searches = records.read([Path(path) for path in paths if Path(path).is_dir()], records.DIFF)
     lines, more = divergences.attached(outcomes.lines, searches.lines)
-    all_notes = (*outcomes.notes, *notes, *searches.notes, *more)
+    profiles, unreadable = operator_profiles.read(Path(path) for path in paths)
+    lines, others = operators.attached(lines, profiles)
+    all_notes = (*outcomes.notes, *notes, *searches.notes, *more, *unreadable, *others)
     reading = records.Reading[records.Record](tuple(lines), all_notes)
     try:
         link = address(Path(asv), Path(folder)) if asv else ""
         page = index.write(reading.lines, Path(folder), reading.notes, link, related)
+        _copy_traces(operators.files(lines), Path(folder))
         if asv:
             link_back(Path(asv), Path(folder))
         return page, reading
@@ -142,6 +147,15 @@ def write(
         raise UsageError(
             f"report folder {folder} cannot be written ({error.strerror}); name another with -o"
         ) from error
+
+
+def _copy_traces(profiles: Sequence[RecordedProfile], folder: Path) -> None:
+    """Copy the traces of the page's cells beside the page, whose addresses point there."""
+    for profile in profiles:
+        target = folder / operator_profiles.FOLDER / profile.file.name
+        target.parent.mkdir(exist_ok=True)
+        if not (target.exists() and target.samefile(profile.file)):
+            shutil.copyfile(profile.file, target)
 
 
 def _outcomes(paths: Sequence[str]) -> records.Reading[OutcomeRecord]:

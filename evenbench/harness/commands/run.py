@@ -66,6 +66,7 @@ class RunOptions:
     half_width: str = ""
     budget: str = ""
     against: tuple[str, ...] = ()
+    profile: bool = False
 
     @property
     def measurement(self) -> Plan:
@@ -95,7 +96,12 @@ def add_arguments(command: Parser) -> None:
         "--against",
         action="append",
         metavar="SIDE",
-        help="also measure past results, ort@1.31.1 or a commit; repeatable [default: none]",
+        help="also past results, ort@1.31.1, a commit [default: none]",
+    )
+    command.add_argument(
+        "--profile",
+        action="store_true",
+        help="afterwards, profile each cell by operator",
     )
     arguments.add_results(command)
     arguments.add_output(
@@ -153,13 +159,24 @@ def run(options: RunOptions) -> int:
             display.close_interrupted(session)
             return exit_codes.RESUMABLE
         session.finish()
+    traces = _profiles(options, joined.entries, lines) if options.profile else None
     page = report.write([options.results], options.output)[0] if options.output else None
-    _show(options, session, lines, page)
+    _show(options, session, lines, page, traces)
     unscored = _unscored(labelled, lines) if labelled else {}
     for name, reason in unscored.items():
         print(f"evenbench: no accuracy for {name}: {reason}", file=sys.stderr)
     failed = unscored or any(line["outcome"] in UNWANTED for line in lines)
     return exit_codes.WORSE if failed else exit_codes.PASS
+
+
+def _profiles(
+    options: RunOptions, entries: Sequence[Entry], lines: Sequence[records.Record]
+) -> Path | None:
+    """Profile the measured cells, each in a process of its own; return the traces' folder."""
+    from evenbench.harness.commands.operators import profile
+
+    cells = [entry.cell for entry in entries]
+    return profile.after_run(cells, lines, Path(options.results), options.timeout)
 
 
 def _joined(options: RunOptions, entries: Sequence[Entry], plan: Plan, stack: ExitStack) -> Joined:
@@ -223,7 +240,11 @@ def _with_dataset(options: RunOptions, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _show(
-    options: RunOptions, session: Run, lines: list[records.Record], page: Path | None
+    options: RunOptions,
+    session: Run,
+    lines: list[records.Record],
+    page: Path | None,
+    traces: Path | None,
 ) -> None:
     if options.json:
         facts = {
@@ -231,6 +252,7 @@ def _show(
             "results": str(session.file.file),
             "resumed": session.resumed,
             "site": page and str(page),
+            **({"profiles": traces and str(traces)} if options.profile else {}),
         }
         print(json.dumps({**facts, "outcomes": lines}))
         return
@@ -240,6 +262,8 @@ def _show(
     if session.resolution:
         print(f"precise  {session.resolution}")
     print(f"results  {session.file.file}")
+    if traces:
+        print(f"profiles {traces}")
     print(
         f"report   {page}" if page else f"report   evenbench report {shlex.quote(options.results)}"
     )

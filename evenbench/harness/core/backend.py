@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenbench.harness.core.errors import Unsupported
 from evenbench.harness.core.intermediate_tensors import Exposed
-from evenbench.harness.core.session import Session
+from evenbench.harness.core.measurements import OperatorProfile
+from evenbench.harness.core.session import Now, Session
 from evenbench.harness.core.types import CALIBRATED, Cell, Model
 
 if TYPE_CHECKING:
@@ -216,6 +217,15 @@ class Backend(ABC):
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
         """A session on an exposed artifact, with the tensors `names` in `fetch`. Never timed."""
         raise Unsupported(f"{self.name} does not expose intermediate tensors")
+
+    def profile(self, folder: Path, cell: Cell, inputs: Arrays, now: Now) -> OperatorProfile:
+        """One inference of the artifact in `folder` by operators, from the runtime's profiler.
+
+        Called in a process of its own, never in a measured process. `inputs` is a batch; the
+        fastest of `PROFILED` inferences by the clock `now` counts, after `PROFILED_AFTER` others.
+        Raises Unsupported for runtimes without a profiler.
+        """
+        raise Unsupported(f"{self.name} has no profile per operator")
 
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Measured values: artifacts, timed laps, output errors, parity verdicts and attestations."""
+"""Measured values: artifacts, timed laps, parity verdicts, attestations, operator profiles."""
 
 from __future__ import annotations
 
@@ -115,3 +115,40 @@ class Attestation:
     """The arithmetic's precision, as text, if only storage has the cell's precision; else empty."""
     labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OperatorCall:
+    """A call of an operator in a profiled inference, named and typed in the runtime's words.
+
+    Times are nanoseconds; `begin_ns` has an arbitrary origin. Calls of one `track` (a thread or a
+    stream) are nested or apart. `details` are plain JSON: the provider, the kernel, the precision.
+    """
+
+    name: str
+    type: str
+    begin_ns: float
+    duration_ns: float
+    track: str = "main"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OperatorProfile:
+    """The runtime's own profile of one inference, the fastest of `PROFILED`: never a timed lap.
+
+    `inference_ns` is the time of the profiled inference as seen by the caller, profiler included.
+    `note` says how far the times can be trusted, such as starts that the runtime does not report.
+    """
+
+    profiler: str
+    calls: tuple[OperatorCall, ...]
+    inference_ns: int
+    note: str = ""
+
+
+PROFILED_AFTER = 10
+"""Inferences before the first profiled inference, under the profiler too: a process begins cold."""
+
+PROFILED = 10
+"""Profiled inferences; the fastest counts, because another process may disturb any of them."""

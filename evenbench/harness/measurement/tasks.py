@@ -6,6 +6,7 @@ the modules of its own task.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -134,6 +135,18 @@ def measure(job: Job, channel: Channel) -> dict[str, Any]:
     score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
     commands, tell = channel.commands(), channel.tell
     return resident.run(job.cell, payload.plan, folders, channel.enter, score, commands, tell)
+
+
+def profile(job: Job, channel: Channel) -> dict[str, Any]:
+    """Profile one inference with the runtime's own profiler."""
+    from evenbench.harness.measurement import timing
+
+    batch = batches.load(Path(job.folders["inputs"]), job.cell.model)[0]
+    backend = registry.find(job.cell.backend)
+    for name in backend.requires:
+        importlib.import_module(name)
+    profile = backend.profile(Path(job.folders["artifact"]), job.cell, batch, timing.CLOCK)
+    return to_json(profile)  # type: ignore[no-any-return]
 
 
 def dataset(job: Job, channel: Channel) -> dict[str, Any]:

@@ -109,6 +109,7 @@ PHASE_OF: Mapping[str, str] = {
     "measure": "load",
     "pipeline": "load",
     "load": "load",
+    "profile": "load",
 }
 """The phase of a crash before the worker's first phase; `prepare` for all other tasks."""
 

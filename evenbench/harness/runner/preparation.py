@@ -28,7 +28,7 @@ from evenbench.harness.runner.module_origins import Origin
 from evenbench.harness.runner.prepared import Prepared, Refusal
 from evenbench.harness.runner.worker_slots import Slots
 
-IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "tune", "watch")
+IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "profile", "tune", "watch")
 """Tasks of the cell's virtual environment; all other tasks run in this interpreter."""
 
 

@@ -91,12 +91,12 @@ def figure(cell: Mapping[str, Any], metric: str, marks: Sequence[Mapping[str, An
     axis = {
         "tickmode": "array",
         "tickvals": places,
-        "ticktext": [escape(_tick(cell, place)) for place in places],
+        "ticktext": [_tick(cell, place) for place in places],
         "tickangle": 0,
     }
     axis["range"] = [-0.5, len(cell["points"]) - 0.5]
     unit = {"title": {"text": UNITS[metric]}, "automargin": True}
-    layout = {"height": 260, "xaxis": axis, "yaxis": unit, "hovermode": "closest", "shapes": shapes}
+    layout = {"height": 276, "xaxis": axis, "yaxis": unit, "hovermode": "closest", "shapes": shapes}
     layout["annotations"] = [*map(_mark, marks), *steps]
     return {"data": [trace for trace in (*traces, *levels) if trace["x"]], "layout": layout}
 
@@ -191,7 +191,7 @@ def _hover(cell: Mapping[str, Any], metric: str, point: Sequence[Any]) -> str:
 
 def _tick(cell: Mapping[str, Any], place: int) -> str:
     time, commit, _, _ = cell["points"][place]
-    return str(commit[:7] or time[:10])
+    return "<br>".join(escape(part) for part in (commit[:7], time[2:10]) if part)
 
 
 def _spread(count: int) -> list[int]:

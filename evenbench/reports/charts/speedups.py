@@ -58,7 +58,9 @@ def overview(groups: Sequence[Group]) -> Chart | None:
     def paint(canvas: Canvas) -> None:
         _axis(canvas, rows, low, high)
         for y, row in zip(_places(rows, canvas.narrow), rows, strict=True):
-            _row(canvas, row, y, names.index(row.name), (low, high))
+            _row(canvas, row, y)
+        for place, name in enumerate(names):
+            _marks(canvas, _lanes(rows, canvas.narrow, name), place, (low, high))
 
     label = (
         f"Dot plot: speed-up of every correct runtime over {BASELINE} with 95 % intervals, "
@@ -98,6 +100,13 @@ def _places(rows: Sequence[Row], narrow: bool) -> list[float]:
     return places
 
 
+def _lanes(rows: Sequence[Row], narrow: bool, name: str) -> list[tuple[Row, float]]:
+    """The judged rows of a runtime, each with the height of its interval."""
+    places = zip(rows, _places(rows, narrow), strict=True)
+    shift = 10 if narrow else 0
+    return [(row, y + shift) for row, y in places if row.name == name and judged(row.speedup)]
+
+
 def _axis(canvas: Canvas, rows: Sequence[Row], low: float, high: float) -> None:
     bottom = sum(_heights(rows, canvas.narrow))
     axis: Axes = canvas.axes
@@ -131,7 +140,7 @@ def _powers(low: float, high: float) -> list[float]:
     return [2.0**power for power in range(first, math.floor(math.log2(high)) + 1, step)]
 
 
-def _row(canvas: Canvas, row: Row, y: float, place: int, ends: tuple[float, float]) -> None:
+def _row(canvas: Canvas, row: Row, y: float) -> None:
     narrow = canvas.narrow
     if row.title:
         above = y - ROW_NARROW / 2 - 8 if narrow else y
@@ -139,21 +148,35 @@ def _row(canvas: Canvas, row: Row, y: float, place: int, ends: tuple[float, floa
         edge = above - 16 if narrow else y - ROW / 2 - GAP / 2
         canvas.axes.axhline(edge, color=COLOURS["line"], linewidth=1)
     _words(canvas, row, y)
-    if not judged(row.speedup):
-        return
-    y = y + 10 if narrow else y
-    low, high = row.speedup.low or row.speedup.value, row.speedup.high or row.speedup.value
-    kept = max(low, ends[0]), min(high, ends[1])
+
+
+def _marks(
+    canvas: Canvas, lanes: Sequence[tuple[Row, float]], place: int, ends: tuple[float, float]
+) -> None:
+    """The intervals and points of a runtime, in one path each: a small page."""
     tint = drawing.colour(place)
-    canvas.axes.plot(kept, [y, y], color=tint, linewidth=2.4, solid_capstyle="round")
-    for cut, end, arrow in ((low < ends[0], ends[0], "<"), (high > ends[1], ends[1], ">")):
-        if cut:
-            canvas.axes.plot(
-                [end], [y], marker=arrow, color=tint, markersize=8, clip_on=False, linestyle="none"
-            )
+    gap = float("nan")
+    across: list[float] = []
+    up: list[float] = []
+    for row, y in lanes:
+        low, high = row.speedup.low or row.speedup.value, row.speedup.high or row.speedup.value
+        across += [max(low, ends[0]), min(high, ends[1]), gap]
+        up += [y, y, gap]
+        for cut, end, arrow in ((low < ends[0], ends[0], "<"), (high > ends[1], ends[1], ">")):
+            if cut:
+                canvas.axes.plot(
+                    [end],
+                    [y],
+                    marker=arrow,
+                    color=tint,
+                    markersize=8,
+                    clip_on=False,
+                    linestyle="none",
+                )
+    canvas.axes.plot(across, up, color=tint, linewidth=2.4, solid_capstyle="round")
     canvas.axes.plot(
-        [row.speedup.value],
-        [y],
+        [row.speedup.value for row, _ in lanes],
+        [y for _, y in lanes],
         marker=drawing.MARKERS[place % len(drawing.MARKERS)],
         markersize=8.5,
         color=tint,

@@ -44,6 +44,7 @@ def linked(report: str) -> str:
 def render(value: Mapping[str, Any], has_report: bool) -> str:
     """Return the page as HTML. `value` is the JSON of `evenbench history --json`."""
     cells = value["cells"]
+    worst = [change for change in value["alarms"] if _is_worse(change)]
     marks: dict[str, list[Mapping[str, Any]]] = {}
     for change in (*value["alarms"], *value["waiting"]):
         marks.setdefault(change["key"], []).append(change)
@@ -54,7 +55,12 @@ def render(value: Mapping[str, Any], has_report: bool) -> str:
         head=_head(value),
         has_report=has_report,
         notes=value["notes"],
-        alarms=[history_results.step(change, cells) for change in value["alarms"]],
+        alarms=[history_results.step(change, cells) for change in worst],
+        gains=[
+            history_results.step(change, cells)
+            for change in value["alarms"]
+            if not _is_worse(change)
+        ],
         waiting=[history_results.step(change, cells) for change in value["waiting"]],
         rows=history_results.rows(value),
         accepted=[history_results.accepted(change) for change in value["accepted"]],
@@ -72,6 +78,10 @@ def render(value: Mapping[str, Any], has_report: bool) -> str:
     )
 
 
+def _is_worse(change: Mapping[str, Any]) -> bool:
+    return bool(change["kind"] == "worse")
+
+
 def _head(value: Mapping[str, Any]) -> dict[str, str]:
     points = [point for cell in value["cells"] for point in cell["points"]]
     commits = {point[1] for point in points if point[1]}
@@ -81,12 +91,13 @@ def _head(value: Mapping[str, Any]) -> dict[str, str]:
         formatting.count(len(points), "result"),
         formatting.count(len(commits), "commit"),
     ]
-    alarms = value["alarms"]
-    sentence = (
-        f"{formatting.count(len(alarms), 'step')} not accepted yet"
-        if alarms
-        else "No step left to accept"
-    )
+    worse = sum(map(_is_worse, value["alarms"]))
+    better = len(value["alarms"]) - worse
+    parts = [
+        formatting.count(worse, "change for the worse", "changes for the worse") if worse else "",
+        formatting.count(better, "gain to accept", "gains to accept") if better else "",
+    ]
+    sentence = " and ".join(filter(None, parts)) or "No step left to accept"
     return {
         "counts": formatting.listing(counts),
         "dates": f"{min(times)[:10]} to {max(times)[:10]}",

@@ -12,6 +12,7 @@ from evenbench.reports.sections import (
     binding_cost,
     divergences,
     models,
+    operators,
     resources,
     roofline,
     task_agreement,
@@ -41,6 +42,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
         "id": str(result.cell.get("id", "")),
         "sections": [(title, facts) for title, facts in sections if facts],
         "warnings": warning_kinds.of_cell(result),
+        "profile": operators.described(record),
         "reproduce": str(record.get("reproduce") or ""),
         "traceback": str(record.get("traceback") or ""),
     }

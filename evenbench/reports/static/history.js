@@ -18,7 +18,7 @@ const dressed = ({ data, layout }) => {
   return [traces, {
     ...layout, shapes, annotations, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis, title }, dragmode: false, showlegend: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: style.fontFamily, size: 12, color: colour("text") },
-    hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") } }, margin: { l: 8, r: 12, t: 10, b: 36 },
+    hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") } }, margin: { l: 8, r: 12, t: 10, b: 52 },
   }];
 };
 

@@ -168,14 +168,39 @@ const list = (facts) => {
   }
   return dl;
 };
+// The runtime's own profile of an inference: a table by operator type, and the trace for Perfetto.
+const operators = ({ rows, words, trace }) => {
+  const box = make("div", "operators"), table = make("table", "plain"), body = make("tbody"), head = make("tr");
+  for (const title of ["Operator", "Calls", "Time", "Share"]) {
+    const cell = make("th", title === "Operator" ? "" : "number", title);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  for (const [type, ...numbers] of rows) {
+    const row = make("tr"), name = make("th", "", type);
+    name.scope = "row";
+    row.append(name, ...numbers.map((text) => make("td", "number", text)));
+    body.append(row);
+  }
+  const top = make("thead"), link = make("a", "", "Trace file"), note = make("p", "small", " for ui.perfetto.dev: open it there. ");
+  top.append(head);
+  table.append(top, body);
+  link.href = trace;
+  link.download = "";
+  note.prepend(link);
+  note.append(words);
+  box.append(table, note);
+  return box;
+};
 const show = async (index) => {
-  const { id, sections: numbers, warnings, reproduce, traceback } = await evenbench.line("cell-lines", index);
+  const { id, sections: numbers, warnings, profile, reproduce, traceback } = await evenbench.line("cell-lines", index);
   const sections = await Promise.all(numbers.map((number) => evenbench.line("section-lines", number)));
   const body = document.getElementById("details-body");
   body.replaceChildren();
   document.getElementById("details-title").textContent = id;
   if (warnings.length) { const notes = make("ul", "notes"); notes.append(...warnings.map((words) => make("li", "", words))); body.append(notes); }
   for (const [title, facts] of sections) body.append(make("h3", "", title), list(facts));
+  if (profile) body.append(make("h3", "", "Time by operator"), operators(profile));
   if (reproduce) body.append(make("h3", "", "Reproduce"), copied(reproduce));
   if (traceback) body.append(make("h3", "", "Traceback"), copied(traceback));
   const dialog = document.getElementById("details");

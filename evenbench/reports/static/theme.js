@@ -33,9 +33,7 @@ evenbench.line = async (id, index) => {
     const dark = chosen ? chosen === "dark" : system.matches;
     root.dataset.theme = dark ? "dark" : "light";
     const button = document.getElementById("theme");
-    if (button) {
-      button.setAttribute("aria-pressed", String(dark));
-    }
+    if (button) button.textContent = dark ? "Light theme" : "Dark theme";
     document.dispatchEvent(new CustomEvent("themechange"));
   };
   apply();

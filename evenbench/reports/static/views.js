@@ -34,11 +34,19 @@ const fromAddress = (table) => {
 // Rows that pass the filter, with every column but those of the page itself.
 const quoted = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 const plainText = (value) => (Array.isArray(value) ? String(value[0] ?? "") : String(value ?? ""));
-const csv = (table) => {
+const saved = {
+  csv: (titles, rows) => [titles, ...rows].map((line) => line.map(quoted).join(",")).join("\r\n"),
+  jsonl: (titles, rows) => rows.map((row) => `${JSON.stringify(Object.fromEntries(titles.map((title, place) => [title, row[place]])))}\n`).join(""),
+};
+const save = (table, form) => {
   const places = columns.map(({ kind, title }, place) => [kind, title, place]).filter(([kind, title]) => kind !== "limits" && !["Index", "Labels"].includes(title));
   const rows = table.rows({ search: "applied" }).data().toArray();
-  return [places.map(([, title]) => title), ...rows.map((row) => places.map(([, , place]) => plainText(row[place])))]
-    .map((line) => line.map(quoted).join(",")).join("\r\n");
+  const text = saved[form](places.map(([, title]) => title), rows.map((row) => places.map(([, , place]) => plainText(row[place]))));
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: form === "csv" ? "text/csv" : "application/jsonl" }));
+  link.download = `cells.${form}`;
+  link.click();
+  URL.revokeObjectURL(link.href);
 };
 
 // Lazily drawn parts move a section after a jump; scroll back until the reader acts.
@@ -66,12 +74,29 @@ evenbench.tablesReady();
 filters.addEventListener("input", () => { filter(matrix); toAddress(); });
 filters.addEventListener("reset", () => setTimeout(() => { filter(matrix); toAddress(); }));
 for (const button of sets) button.addEventListener("click", () => { showSet(matrix, button.dataset.set); toAddress(); });
-document.getElementById("csv").addEventListener("click", () => {
-  const link = make("a");
-  link.href = URL.createObjectURL(new Blob([csv(matrix)], { type: "text/csv" }));
-  link.download = "cells.csv";
-  link.click();
-  URL.revokeObjectURL(link.href);
+for (const button of document.querySelectorAll("[data-save]")) button.addEventListener("click", () => save(matrix, button.dataset.save));
+
+// Paper has no pages to turn and nothing to unfold.
+let before = null;
+addEventListener("beforeprint", () => {
+  const folds = [...document.querySelectorAll("details:not([open])")];
+  before = { length: matrix.page.len(), folds };
+  for (const fold of folds) fold.open = true;
+  matrix.page.len(-1).draw(false);
+});
+addEventListener("afterprint", () => {
+  for (const fold of before.folds) fold.open = false;
+  matrix.page.len(before.length).draw(false);
+});
+
+// Keys: a slash goes to the search, a question mark to the list of keys.
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+  const place = { "/": document.getElementById("q"), "?": document.getElementById("keys") }[event.key];
+  if (!place) return;
+  event.preventDefault();
+  place.scrollIntoView({ block: "center" });
+  place.focus();
 });
 addEventListener("hashchange", () => fromAddress(matrix));
 fromAddress(matrix);
