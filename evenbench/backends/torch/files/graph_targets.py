@@ -23,10 +23,11 @@ FILES = frozenset({"save", "from_file", "load_library", "import_module"})
 """Operators with the name of a file or module as an argument."""
 
 HIGHER_ORDER = frozenset(
-    """
-    cond while_loop scan associative_scan map map_impl wrap wrap_with_set_grad_enabled
-    wrap_with_autocast flex_attention invoke_subgraph hints_wrapper strict_mode
-    """.split()
+    {
+        *("cond", "while_loop", "scan", "associative_scan", "map", "map_impl", "strict_mode"),
+        *("wrap", "wrap_with_set_grad_enabled", "wrap_with_autocast", "hints_wrapper"),
+        *("flex_attention", "invoke_subgraph"),
+    }
 )
 """Operators on parts of the graph; others call compiled code."""
 
