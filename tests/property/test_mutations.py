@@ -5,15 +5,21 @@ The normal tests mutate each kind some hundred times, the nightly tests ten thou
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
+from onnx import numpy_helper
 
-from evenbench.backends import file_formats
+from evenbench.backends import file_formats, input_files
 from evenbench.backends.onnx import description
 from evenbench.backends.torch.files import archive_safety
 from evenbench.harness.comparison import expectations_file
@@ -137,7 +143,38 @@ def _message(folder: Path) -> tuple[Path, Callable[[Path], object]]:
     return file, read
 
 
-KINDS = (_results, _manifest, _onnx, _archive, _expectations, _project, _message)
+def _samples(suffix: str, content: bytes) -> Callable[[Path], tuple[Path, Callable[[Path], Any]]]:
+    def kind(folder: Path) -> tuple[Path, Callable[[Path], object]]:
+        file = folder / f"input_0{suffix}"
+        file.write_bytes(content)
+        return file, lambda file: input_files.read([file.parent if suffix == ".pb" else file])
+
+    kind.__name__ = f"samples{suffix}"
+    return kind
+
+
+def _saved(write: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def _script(folder: Path) -> tuple[Path, Callable[[Path], object]]:
+    file = folder / "model.pt"
+    with zipfile.ZipFile(file, "w") as target:
+        target.writestr("m/code/__torch__.py", "def forward(self, x):\n  return torch.relu(x)\n")
+        target.writestr("m/constants.pkl", b"\x80\x02).")
+    return file, archive_safety.check
+
+
+X = np.arange(12, dtype="float32").reshape(3, 4)
+KINDS = (
+    *(_results, _manifest, _onnx, _archive, _script, _expectations, _project, _message),
+    _samples(".npy", _saved(lambda stream: np.save(stream, X))),
+    _samples(".npz", _saved(lambda stream: np.savez(stream, x=X, y=X))),
+    _samples(".pb", numpy_helper.from_array(X, "x").SerializeToString()),
+    _samples(".safetensors", safetensors.numpy.save({"x": X})),
+)
 
 
 @pytest.mark.parametrize("times", [150, pytest.param(10_000, marks=pytest.mark.nightly)])

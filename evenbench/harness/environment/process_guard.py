@@ -2,8 +2,8 @@
 
 The kernel ends a worker with its parent (PR_SET_PDEATHSIG), but not what the worker has started:
 compilers, linkers and tuners. The guard is a small shell in a session of its own. It reads the
-process groups of living workers from a pipe, and kills the groups when the pipe closes, which no
-end of this process can prevent.
+families of living workers from a pipe, and kills the families when the pipe closes, which no end
+of this process can prevent.
 """
 
 from __future__ import annotations
@@ -12,36 +12,42 @@ import atexit
 import contextlib
 import os
 import subprocess
+import sys
 import threading
+
+from evenbench.harness.environment import process_family
 
 SHELL = "/bin/sh"
 
 SCRIPT = """
 trap '' INT TERM HUP QUIT
-groups=' '
-while read -r sign group; do
+families=' '
+while read -r sign family; do
   case $sign in
-    +) groups="$groups$group " ;;
-    -) groups="${groups%% $group *} ${groups#* $group }" ;;
+    +) families="$families$family " ;;
+    -) families="${families%% $family *} ${families#* $family }" ;;
   esac
 done
-for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+for family in $families; do kill -s KILL -- "-${family%%:*}" 2>/dev/null; done
+[ "$families" = ' ' ] || exec "$@" $families
 """
-"""`+ N` begins to guard the group N and `- N` ends; at the end of the input the rest is killed."""
+"""`+ N:MARK` begins to guard the family of process N and `- N:MARK` ends; at the end of the input
+the rest is killed: the groups at once, then all members by the script in the arguments.
+"""
 
 _lock = threading.Lock()
 _guards: dict[int, subprocess.Popen[bytes]] = {}
 """The guard of this process, by process number: a forked child has its own."""
 
 
-def add(group: int) -> None:
-    """Guard a process group from now on."""
-    _tell(f"+ {group}\n")
+def add(session: int, mark: str) -> None:
+    """Guard a process that leads a session, and its family, from now on."""
+    _tell(f"+ {session}:{mark}\n")
 
 
-def remove(group: int) -> None:
-    """Forget a process group, before its number can belong to others."""
-    _tell(f"- {group}\n")
+def remove(session: int, mark: str) -> None:
+    """Forget a process, before its number can belong to others."""
+    _tell(f"- {session}:{mark}\n")
 
 
 def _tell(line: str) -> None:
@@ -55,7 +61,7 @@ def _tell(line: str) -> None:
 
 def _start() -> subprocess.Popen[bytes]:
     guard = subprocess.Popen(
-        [SHELL, "-c", SCRIPT],
+        [SHELL, "-c", SCRIPT, "guard", sys.executable, "-I", "-S", process_family.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -193,6 +193,25 @@ class Examination:
         return run_laps(self.session, self.batches, 0, count, boundary, set(keep), self.now)
 
 
+def after_calls(session: Session, batches: Sequence[Arrays], now: Now = CLOCK) -> str:
+    """The reason of a session whose recorded calls are no laps of both boundaries, or "".
+
+    A few laps are timed here, so calls under load and frames of a pipeline are held to the rules of
+    `run`.
+    """
+
+    def reason() -> str:
+        laps_ns: dict[str, list[float]] = {}
+        for boundary in BOUNDARIES:
+            first = run_laps(session, batches, 0, len(batches), boundary, set(), now).laps_ns
+            count = max(FEWEST, min(MOST, int(EXPERIMENT_NS / max(median(first), 1.0))))
+            taken = run_laps(session, batches, 0, count, boundary, set(), now).laps_ns
+            laps_ns[boundary] = [*first, *taken]
+        return Examination(session, batches, laps_ns, now).reason()
+
+    return _without_errors(reason)
+
+
 def _without_errors(rule: Callable[[], str]) -> str:
     try:
         return rule()

@@ -74,6 +74,8 @@ def run(
         attested = session.attest()
         with watch.phase("parity"):
             verdict = judging.judge(cell, kept, folders["golden"])
+        # Last, because the experiments bind inputs that no record names.
+        impossible = loaded.examined() if verdict["verdict"] == "pass" else ""
     judged_frames.save_drawn(pipeline, covers, kept, folders["inputs"], drawn)
     return {
         **provenance.provenance(cell, attested, folders, watch, ("av",)),
@@ -84,6 +86,7 @@ def run(
         "warm_up": loaded.warm,
         "gpu": loaded.observed,
         "parity": verdict,
+        "impossible": impossible,
         "accuracy": None,
     }
 

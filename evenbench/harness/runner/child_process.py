@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import secrets
 import selectors
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from typing import IO, Self
 
 from evenbench.harness.core.import_path import SITE
 from evenbench.harness.core.paths import PROJECT
-from evenbench.harness.environment import process_guard, temporary_folders
+from evenbench.harness.environment import process_family, process_guard, temporary_folders
 
 PARENT = "EVENBENCH_PARENT"
 """The variable with the parent's process number, for `die_with_parent`."""
@@ -48,6 +49,7 @@ class ChildProcess:
     ) -> None:
         self._received = b""
         self._killed = False
+        self._mark = secrets.token_hex(8)
         self.timed_out = False
         command = [interpreter, "-m", module, "--reply"]
         search_path = [*python_path, *filter(None, [variables.get("PYTHONPATH", "")])]
@@ -55,6 +57,7 @@ class ChildProcess:
             **variables,
             "PYTHONPATH": os.pathsep.join(search_path),
             PARENT: str(os.getpid()),
+            process_family.MARK: self._mark,
         }
         with contextlib.ExitStack() as resources:
             self._log = resources.enter_context(tempfile.TemporaryFile())
@@ -66,7 +69,7 @@ class ChildProcess:
                 self._process = _start(command, environment, self._log, writing, folder)
             finally:
                 os.close(writing)
-            process_guard.add(self._process.pid)
+            process_guard.add(self._process.pid, self._mark)
             self._watched = [self._replies]
             if hasattr(os, "pidfd_open"):
                 ended = os.pidfd_open(self._process.pid)
@@ -123,7 +126,10 @@ class ChildProcess:
         """Kill the process and all descendants; returns the exit code."""
         if not self._killed:
             self._signal(signal.SIGKILL)
-            process_guard.remove(self._process.pid)
+            if self._process.poll() is None:  # not reaped, so that the number stays its own
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            process_family.end(self._process.pid, self._mark)
+            process_guard.remove(self._process.pid, self._mark)
             self._killed = True  # the group's number may belong to others from now on
         return self._process.wait()
 

@@ -12,7 +12,7 @@ from evenbench.harness import Laps, Session
 from evenbench.harness.core.measurements import IMPOSSIBLE
 from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST
 from evenbench.harness.measurement import plausibility
-from evenbench.harness.measurement.examination import Examination
+from evenbench.harness.measurement.examination import Examination, after_calls
 from tests.unit.builders import Attestation, Clock, attestation
 
 US = 1_000
@@ -239,3 +239,24 @@ def test_copying_that_takes_longest_is_no_hidden_work() -> None:
 )
 def test_cores_beyond_the_threads(threads: int, used: float, accused: bool) -> None:
     assert bool(plausibility.too_many_cores(threads, used)) == accused
+
+
+@pytest.mark.parametrize(
+    ("session", "said"),
+    [
+        *((Honest, ""), (Loops, ""), (Stalls, ""), (Remembers, "answers are remembered")),
+        *((Binds, "outputs follow bind"), (Fetches, "a sync that does not wait")),
+        (Tenth, "its clock is wrong"),
+    ],
+)
+def test_a_session_of_load_or_pipeline_is_examined_by_laps_of_its_own(
+    session: type[Honest], said: str
+) -> None:
+    Remembers.memory.clear()
+    called = session()
+    for batch in BATCHES:  # as the calls under load did
+        called.bind(batch)
+        called.step()
+    reason = after_calls(called, BATCHES, called.time)
+    assert bool(reason) == bool(said)
+    assert said in reason

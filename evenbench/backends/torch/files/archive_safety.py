@@ -1,8 +1,9 @@
-"""Code that torch would run while it reads an exported program, found without running the code.
+"""Code that torch would run for a stranger's archive, found without running the code.
 
-`torch.export.load` falls back to full unpickling, and gives the text of symbolic sizes to sympy,
-which evaluates the text as Python. This module reads the archive's pickles as opcodes and the sizes
-as text, so a stranger's file is refused before torch sees it.
+`torch.export.load` falls back to full unpickling, gives the text of symbolic sizes to sympy, which
+evaluates the text as Python, and looks up the target of a node among all that torch imports.
+TorchScript can write files. This module reads an archive's pickles as opcodes and all else as text,
+so a stranger's file is refused before torch sees it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evenbench.backends.torch.files import graph_targets, script_safety
 from evenbench.harness import UsageError
 
 TRUST = "EVENBENCH_TRUST"
@@ -48,6 +50,9 @@ extended_nonnegative extended_nonpositive extended_nonzero hermitian evaluate
 SAFE_WORDS = frozenset(NAMES.split())
 """Names in the text of a symbolic size, beside symbols such as `s77`."""
 
+TENSOR = re.compile(r"(tensor|weight|param)_\d+$")
+"""Members with plain numbers; members of other names are unpickled."""
+
 SYMBOL = re.compile(r"[a-z]{1,4}\d+")
 WORD = re.compile(r"[^\W\d]\w*")
 QUOTED = re.compile(r"'\w+'|\"\w+\"")
@@ -75,8 +80,8 @@ def check(file: Path) -> None:
         ) from error
     if danger:
         raise UsageError(
-            f"{file} can run code of its own while torch reads it ({danger}); export the model "
-            "again, or allow the code with --trust if you know where the file comes from"
+            f"{file} can run code of its own when torch reads or runs it ({danger}); export the "
+            "model again, or allow the code with --trust if you know where the file comes from"
         )
 
 
@@ -87,6 +92,13 @@ def _dangers(archive: zipfile.ZipFile) -> Iterator[str]:
             yield from (f"{name}: {reason}" for reason in _in_text(archive.read(entry)))
         elif name.startswith("data/") and name.endswith(".pt"):
             yield from (f"{name}: {reason}" for reason in _in_tensors(archive.read(entry)))
+        elif name.startswith("code/") and name.endswith(".py"):
+            yield from (
+                f"{name}: {reason}" for reason in script_safety.in_code(archive.read(entry))
+            )
+        elif name.endswith(".pkl"):
+            reasons = script_safety.in_objects(archive.read(entry))
+            yield from (f"{name}: {reason}" for reason in reasons)
 
 
 def _in_text(content: bytes) -> Iterator[str]:
@@ -101,6 +113,10 @@ def _in_value(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if value.get("use_pickle"):
             yield "a weight is a pickle"
+        if not TENSOR.match(str(value.get("path_name", "tensor_0"))):
+            yield f"a constant is the object {str(value['path_name'])[:80]!r}"
+        if {"target", "inputs", "outputs"} <= value.keys():
+            yield from graph_targets.dangers(value["target"])
         expression = value.get("expr_str", "")
         if not _is_plain(expression):
             yield f"a size is {str(expression)[:80]!r}"

@@ -167,6 +167,7 @@ def _script(file: Path) -> torch.nn.Module:
 
     import torch
 
+    archive_safety.check(file)
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
     try:
         loaded = torch.jit.load(str(file), map_location="cpu")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import flops
 from evenbench.backends.torch import description
+from evenbench.backends.torch.files import archive_safety
 from evenbench.harness import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]
 
     TorchScript records no input shapes; work is counted only if `shapes` are given.
     """
+    archive_safety.check(file)
     torch = description.imported_torch(file)
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
     try:
