@@ -13,6 +13,7 @@ import pytest
 
 OWN = pytest.StashKey[Path]()
 
+LOCK = "EVENBENCH_LOCK"
 
 HEADERS = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 """Headers that inductor compiles ahead lie in the temporary folder of the process, and so are made
@@ -21,10 +22,11 @@ for seconds in each and used once.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring
-    side by side lies there, and own cores.
+    """Under xdist: a temporary folder, a lock against measuring side by side, and own cores for
+    each worker. Tests judge no speed, so a session has a lock of its own as well.
     """
     os.environ.setdefault(HEADERS, "0")
+    os.environ.setdefault(LOCK, f"{tempfile.gettempdir()}/evenbench-tests-{os.getuid()}.lock")
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if not worker:
         return
@@ -33,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # a pytest that a test starts is no worker
     config.stash[OWN] = Path(tempfile.mkdtemp(prefix=f"evenbench-tests-{worker}-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[OWN])
+    os.environ[LOCK] = str(config.stash[OWN] / "lock")
 
 
 def _keep_to_own_cores(number: int, workers: int) -> None:

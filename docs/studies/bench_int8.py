@@ -3,7 +3,7 @@ well and on one that does not.
 """
 
 from benchmarks.models import MOBILENET_V3_SMALL, RESNET18
-from harness import Case
+from evenbench import Case
 
 MODELS = (MOBILENET_V3_SMALL, RESNET18)
 

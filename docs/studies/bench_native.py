@@ -3,7 +3,7 @@ called in three ways.
 """
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
-from harness import Case
+from evenbench import Case
 
 called = Case(
     models=(DIGITS_CNN, MOBILENET_V3_SMALL),

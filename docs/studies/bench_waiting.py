@@ -3,7 +3,7 @@ ways, in one run.
 """
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
-from harness import Case
+from evenbench import Case
 
 BOTH = ({}, {"spinning": "off"})
 BACKENDS = ("torch-eager", "torch-script", "torch-compile", "ort")

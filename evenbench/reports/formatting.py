@@ -214,7 +214,7 @@ def with_interval(value: str, interval: str) -> str:
 
 def count(number: int, noun: str, plural: str = "") -> str:
     """Format a count with its noun: `1 cell`, `35 cells`."""
-    return f"{number:,}{SPACE}{noun if number == 1 else plural or noun + 's'}"
+    return quantities.count(number, noun, plural, SPACE)
 
 
 def listing(items: Iterable[Any], last: str = "and") -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from evenbench.harness.core import thresholds
+from evenbench.harness.core import quantities, thresholds
 from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.results import quality_warnings
 from evenbench.harness.statistics.estimates import Estimate
@@ -70,7 +70,7 @@ def sentence(members: Iterable[Timed], unjudged: int = 0) -> str:
         return ""
     text = (
         f"The machine was busy: other processes used {_range(used)} cores while {len(used)} of "
-        f"{len(timed)} cells were timed."
+        f"{quantities.count(len(timed), 'cell was', 'cells were')} timed."
     )
     if not unjudged:
         return text

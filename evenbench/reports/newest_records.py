@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evenbench.harness.core import quantities
 from evenbench.reports import input_shapes
 from evenbench.reports.result_groups import Record
 
@@ -107,9 +108,11 @@ def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
     if len(replaced) <= NOTES_SHOWN:
         return [_replaced_note(record, count) for record, count in replaced]
     runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
+    measured = {
+        run: quantities.count(count, "cell was", "cells were") for run, count in runs.items()
+    }
     return [
-        f"{count} cells were measured more than once; those of run {run} are shown"
-        for run, count in runs.items()
+        f"{cells} measured more than once; run {run} is shown" for run, cells in measured.items()
     ]
 
 

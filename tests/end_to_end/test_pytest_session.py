@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
 import subprocess
 import sys
@@ -55,10 +54,10 @@ def test_a_usage_error_is_a_single_line_and_leaves_the_run_to_be_resumed(
     repository: Repository,
 ) -> None:
     repository.write("bench_tiny.py", PLAIN)
-    name = f"evenbench-{os.getuid()}.lock"
-    with (repository.folder / name).open("w") as lock:
+    name = repository.folder / "lock"
+    with name.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = repository.pytest(TMPDIR=str(repository.folder))
+        ran = repository.pytest(EVENBENCH_LOCK=str(name))
     assert ran.code == 1
     assert ran.text.count("is measuring on this machine") == 1, ran.text
     assert "During handling" not in ran.text

@@ -11,6 +11,7 @@ from typing import Any
 from evenbench.backends.torch import backend, inductor, int8, model, placement, precompiled_headers
 from evenbench.backends.torch import session as torch_session
 from evenbench.harness import Attestation, Cell, Session, Source, Unsupported
+from evenbench.harness.core import quantities
 
 CACHE = "inductor"
 PROGRAM = "quantised.pt2"
@@ -76,7 +77,7 @@ class CompiledSession(torch_session.TorchSession):
         facts = super().attest()
         breaks = facts.details["graph_breaks"]
         recompiled = facts.details["compiled_anew"]
-        notes = [f"{breaks} graph breaks"] if breaks else []
+        notes = [quantities.count(breaks, "graph break")] if breaks else []
         notes += [f"compiled anew for other shapes: {recompiled}"] if recompiled else []
         labels = (*facts.labels, *self.code().labels, *notes)
         return Attestation(**{**vars(facts), "providers": ("inductor",), "labels": labels})

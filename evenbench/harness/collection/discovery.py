@@ -53,9 +53,11 @@ def find(targets: Sequence[str]) -> list[Declaration]:
         for name, case in cases_of(import_file(file)).items()
     ]
     if not declarations:
+        sources = [file for file in files if not is_declaration_file(file)]
+        network = f", or {sources[0].name}:build for a function with a model" if sources else ""
         raise UsageError(
             f"no Case in {', '.join(targets)}; expected a module-level `name = Case(...)` in a "
-            f"file named {PATTERN}"
+            f"file named {PATTERN}{network}"
         )
     return declarations
 
@@ -160,7 +162,7 @@ def import_file(file: Path) -> ModuleType:
         raise UsageError(f"{file}: {error}") from error
     except Exception as error:
         missing = error.name if isinstance(error, ImportError) else None
-        advice = aliases.advice(missing or "") or "a declaration file imports `harness` only"
+        advice = aliases.advice(missing or "") or "a declaration file imports `evenbench` only"
         problem = f"{type(error).__name__}: {error}"
         raise UsageError(f"{file} cannot be imported: {problem}; {advice}") from error
 

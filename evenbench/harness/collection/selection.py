@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evenbench.harness.collection import discovery, matrix, user_models
-from evenbench.harness.collection.selection_flags import Selection
+from evenbench.harness.collection.selection_flags import DEFAULT_TARGETS, Selection
 from evenbench.harness.collection.user_model_flags import ModelFlags
+from evenbench.harness.core import quantities
 from evenbench.harness.core.cases import INT8, Entry, int8_of
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
@@ -58,7 +59,7 @@ def filtered(entries: list[Entry], chosen: Selection) -> list[Entry]:
         }
     if not kept:
         raise NoCells(
-            f"-k {chosen.expression!r} matches none of {len(entries)} cells; "
+            f"-k {chosen.expression!r} matches none of {quantities.count(len(entries), 'cell')}; "
             "`evenbench list` shows their ids"
         )
     return [entry for entry in entries if entry.cell.key in kept]
@@ -76,9 +77,10 @@ def _entries(chosen: Selection, timeout_seconds: float | None) -> list[Entry]:
     # Python finds package.module:build in the user's folder. The folder comes last, so that a
     # `reports.py` in it does not hide evenbench's own package.
     sys.path.append(os.getcwd())
-    command = ["evenbench", "run", *chosen.targets]
-    models = [target for target in chosen.targets if user_models.is_model(target)]
-    declared = [target for target in chosen.targets if target not in models]
+    targets = _present(chosen.targets)
+    command = ["evenbench", "run", *targets]
+    models = [target for target in targets if user_models.is_model(target)]
+    declared = [target for target in targets if target not in models]
     properties = _model_properties(chosen, bool(models))
     entries = discovery.entries(_declarations(declared), shlex.join(command))
     for target in models:
@@ -118,11 +120,39 @@ MODEL_FIELDS = {
 def _model_properties(chosen: Selection, has_models: bool) -> ModelFlags:
     given = [flag for flag in MODEL_FIELDS if getattr(chosen, flag)]
     if given and not has_models:
+        plain = next(filter(_is_plain_source, chosen.targets), "")
+        if plain:
+            raise UsageError(
+                f"{plain} declares no cells; name the function that returns the model, such as "
+                f"{plain}:build"
+            )
         raise UsageError(
             f"--{given[0]} is for a model of your own, such as model.onnx; "
             "choose declared cells with -k or --cell"
         )
     return ModelFlags(**{field: getattr(chosen, flag) for flag, field in MODEL_FIELDS.items()})
+
+
+def _present(targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the targets; without the default folder, the declaration files of this folder.
+
+    Raises UsageError for a folder with neither.
+    """
+    if targets != DEFAULT_TARGETS or Path(targets[0]).exists():
+        return targets
+    beside = tuple(sorted(map(str, Path().glob(discovery.PATTERN))))
+    if not beside:
+        raise UsageError(
+            f"no folder {targets[0]} and no {discovery.PATTERN} here; name a model, such as "
+            "model.onnx or file.py:build, or write declarations with `evenbench new project NAME`"
+        )
+    return beside
+
+
+def _is_plain_source(target: str) -> bool:
+    """Whether a target is a Python file without the name of a declaration file."""
+    path = Path(target)
+    return path.suffix == ".py" and path.is_file() and not discovery.is_declaration_file(path)
 
 
 def _declarations(targets: Sequence[str]) -> list[discovery.Declaration]:

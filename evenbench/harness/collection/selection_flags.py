@@ -23,6 +23,10 @@ RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
+DEFAULT_TARGETS = ("benchmarks",)
+"""Where no target is given; without such a folder, `bench_*.py` of the working folder."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Targets and filters of cells, and the properties of undeclared models.
@@ -30,7 +34,7 @@ class Selection:
     Fields are named like their flags; empty means not given.
     """
 
-    targets: tuple[str, ...] = ("benchmarks",)
+    targets: tuple[str, ...] = DEFAULT_TARGETS
     expression: str = ""
     cell: tuple[str, ...] = ()
     input: tuple[str, ...] = ()
@@ -119,7 +123,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="folders, files or models [default: benchmarks]",
+        help="folders, files or models [default: benchmarks, else bench_*.py]",
     )
     if filters:
         add_expression(command)

@@ -146,7 +146,8 @@ def search(options: BisectOptions, notes: Console) -> dict[str, Any]:
     good, commits = first_parent_line(options.good, options.bad)
     folder = records.folder(Path(options.results))
     known = budget.pasts(recording.earlier(folder))
-    tell(f"{len(commits)} commits after {good}, so about {1 + steps_left(len(commits))} steps")
+    steps = quantities.count(1 + steps_left(len(commits)), "step")
+    tell(f"{quantities.count(len(commits), 'commit')} after {good}, so about {steps}")
     with checked_out(good) as side, progress.listener(notes) as listen:
         settings = BisectionSettings(
             options.selection.words(),

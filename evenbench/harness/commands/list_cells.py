@@ -12,7 +12,7 @@ from evenbench.harness.collection import availability, selection, selection_flag
 from evenbench.harness.collection.selection_flags import ALL_DECLARED, Selection
 from evenbench.harness.commands import arguments, console
 from evenbench.harness.commands.parser import Parser
-from evenbench.harness.core import exit_codes
+from evenbench.harness.core import exit_codes, quantities
 from evenbench.harness.core.plans import PLANS
 
 if TYPE_CHECKING:
@@ -86,11 +86,7 @@ def summary(prospects: Sequence[Mapping[str, Any]]) -> str:
     plan = PLANS["default"]
     minutes = max(1, round(len(able) * plan.typical_seconds / 60))
     return (
-        f"{_count(len(prospects), 'cell')}: {_count(models, 'model')} on "
-        f"{_count(backends, 'backend')}; {len(able)} can run, in about {minutes} min with "
-        f"--plan {plan.name}, without preparation"
+        f"{quantities.count(len(prospects), 'cell')}: {quantities.count(models, 'model')} on "
+        f"{quantities.count(backends, 'backend')}; {len(able)} can run, in about {minutes} min "
+        f"with --plan {plan.name}, without preparation"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

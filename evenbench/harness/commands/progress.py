@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from evenbench.harness.commands.console import StatusLine
-from evenbench.harness.core import artifact_store
+from evenbench.harness.core import artifact_store, quantities
 from evenbench.harness.core.errors import StoreError
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import COMPUTE
@@ -165,7 +165,7 @@ class Display:
         else:
             if run.journal.changed:
                 self._print(run.journal.changed)
-            cells = "1 cell" if total == 1 else f"{total} cells"
+            cells = quantities.count(total, "cell")
             self._print(
                 f"run {run.file.id}: {cells}, plan {self.plan.name}, "
                 f"results in {run.results_folder}/"

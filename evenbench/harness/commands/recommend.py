@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evenbench.harness.commands import arguments
 from evenbench.harness.commands import console as terminal
 from evenbench.harness.commands.parser import Parser
-from evenbench.harness.core import exit_codes
+from evenbench.harness.core import exit_codes, quantities
 from evenbench.harness.core.quantities import quantity
 from evenbench.harness.results import records
 
@@ -162,7 +162,7 @@ def _notes(members: Sequence[Result], advice: Advice, limits: Mapping[str, float
     if known and known.count and drop is not None:
         note = (
             f"accuracy drop is a share of the {known.value:.4g} of {known.cell} "
-            f"on {known.count} samples"
+            f"on {quantities.count(known.count, 'sample')}"
         )
         if known.value and known.metric.startswith("top-") and drop * known.value * known.count < 1:
             share = 100 / known.count / known.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.comparison.verdicts import LATENCY
+from evenbench.harness.core import quantities
 from evenbench.harness.core.exit_codes import PASS, UNDECIDED, UNHEALTHY, WORSE
 from evenbench.harness.statistics.words import DIFFERENCES, FASTER, INCONCLUSIVE, SLOWER
 
@@ -212,7 +213,7 @@ def overall_words(results: Sequence[Mapping[str, Any]]) -> str:
     )
     centre, low, high = map(math.exp, (sum(logs) / len(logs), *drawn.confidence_interval))
     change = change_words({"ratio": centre, "low": low, "high": high})
-    return f"latency of all {len(logs)} cells {change}, no verdict"
+    return f"latency of all {quantities.count(len(logs), 'cell')} {change}, no verdict"
 
 
 def health_words(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -244,7 +245,7 @@ def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") 
         return f"inconclusive: {screened} at first, not confirmed by processes of its own"
     needed = metric["screen"]["needed_pairs"]
     return (
-        f"inconclusive: about {needed} pairs would decide it"
+        f"inconclusive: about {quantities.count(needed, 'pair')} would decide it"
         if needed
         else "inconclusive: too close to the margin to decide here"
     )

@@ -15,7 +15,7 @@ from evenbench.harness.accuracy.tensor_matching import Tensors
 from evenbench.harness.comparison import layerwise_tensors
 from evenbench.harness.comparison.layerwise_cells import CellPair
 from evenbench.harness.comparison.layerwise_tensors import Files, MatchedTensors
-from evenbench.harness.core import registry
+from evenbench.harness.core import quantities, registry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Cell
 from evenbench.harness.runner.preparation import Preparer
@@ -174,7 +174,7 @@ class DivergenceSearch:
                 f"{self.pair.first.id} and {self.pair.second.id} have no tensor in common; "
                 "only their outputs can be compared"
             )
-        self.report(f"{len(matched.names)} tensors of both")
+        self.report(f"{quantities.count(len(matched.names), 'tensor')} of both")
 
     def _first(
         self, batch: int, rows: Sequence[Row], matched: MatchedTensors, outputs: Sequence[Row]

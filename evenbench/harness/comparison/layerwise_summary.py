@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evenbench.harness.accuracy.tensor_comparison import Row
 from evenbench.harness.comparison.layerwise import LayerwiseComparison
+from evenbench.harness.core import quantities
 
 FEW = 3
 """Tensors named in a sentence; the JSON value has all."""
@@ -34,8 +35,9 @@ def sentences(result: LayerwiseComparison) -> list[str]:
     ]
     first = result.first
     if first is None:
-        agree = f"{len(result.rows)} tensors and {len(result.outputs)} outputs agree"
-        return [*lines, f"nothing diverges: {agree}"]
+        tensors = quantities.count(len(result.rows), "tensor")
+        outputs = quantities.count(len(result.outputs), "output")
+        return [*lines, f"nothing diverges: {tensors} and {outputs} agree"]
     lines += [
         f"the first diverging tensor is {_description(first, result.cells[1])}",
         SEEN[result.seen],
@@ -80,12 +82,13 @@ def _description(row: Row, second: str) -> str:
 def _not_compared(result: LayerwiseComparison) -> list[str]:
     """Return sentences on the matching of tensors, and on tensors left out."""
     if result.by == "names":
-        left = f"{result.only_in_one} tensors are in one of the two only, and were not compared"
+        alone = quantities.count(result.only_in_one, "tensor is", "tensors are")
+        left = f"{alone} in one of the two only, and not compared"
         return [left] if result.only_in_one else []
     matched = sum(row.operator != "output" for row in result.rows)
     lines = [
-        f"{matched} tensors were matched by their places in the module, "
-        "their order and their shapes"
+        "matched by their places in the module, their order and their shapes: "
+        f"{quantities.count(matched, 'tensor')}"
     ]
     if result.folded:
         lines.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.harness.comparison.exit_status import change_words
 from evenbench.harness.comparison.sides import NothingToCompare
+from evenbench.harness.core import quantities
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.results import records
 from evenbench.harness.results.series import MACHINE
@@ -57,8 +58,8 @@ def compared(
     selected = [key for key in keys if chosen is None or chosen(new[key]["cell"]["id"], key)]
     if not selected:
         raise NothingToCompare(
-            f"-k and --cell leave none of {len(keys)} cells that {base} and {head} share; "
-            "`evenbench inspect` shows all"
+            f"-k and --cell leave none of {quantities.count(len(keys), 'cell')} that {base} and "
+            f"{head} share; `evenbench inspect` shows all"
         )
     differ = {key: _differ(old[key], new[key]) for key in selected}
     unlike = next(filter(None, differ.values()), None)

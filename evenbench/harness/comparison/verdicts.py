@@ -11,6 +11,7 @@ from typing import Any
 
 from evenbench.harness.comparison import interference
 from evenbench.harness.comparison.side_process import Side
+from evenbench.harness.core import quantities
 from evenbench.harness.core.types import to_json
 from evenbench.harness.statistics import paired_test, ratios
 from evenbench.harness.statistics.ratios import Ratio
@@ -204,7 +205,8 @@ def _stalled(pairing: Pairing) -> list[str]:
     names = {"slower": pairing.sides[1].name, "faster": pairing.sides[0].name}
     counts = [f"{sides.count(side)} of {names[side]}" for side in names if side in sides]
     every = len(pairing.pairs) + len(pairing.confirmation)
-    return [f"left out {len(sides)} of {every} pairs: a process stalled ({', '.join(counts)})"]
+    pairs = f"{len(sides)} of {quantities.count(every, 'pair')}"
+    return [f"left out {pairs}: a process stalled ({', '.join(counts)})"]
 
 
 def _wrong(ends: Sequence[Mapping[str, Any]]) -> str:
@@ -214,7 +216,9 @@ def _wrong(ends: Sequence[Mapping[str, Any]]) -> str:
         return ""
     if len(reasons) == len(ends):
         return reasons[0]
-    return f"{reasons[0]} (in {len(reasons)} of {len(ends)} processes)"
+    return (
+        f"{reasons[0]} (in {len(reasons)} of {quantities.count(len(ends), 'process', 'processes')})"
+    )
 
 
 def _reason_of(end: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Parsers of quantities in flags: `20ms`, `1.5GiB`, `2%`, `5m`, `1,2,4`.
+"""Quantities as text: parsers for flags (`20ms`, `1.5GiB`, `2%`, `5m`, `1,2,4`), and counts.
 
 Errors share a form: the flag, its text, the kind of quantity, the expected form, an example.
 """
@@ -32,6 +32,11 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 """Units by kind of quantity, in ns, seconds, bytes, as a share or per second."""
 
 Number = TypeVar("Number", int, float)
+
+
+def count(number: int, noun: str, plural: str = "", space: str = " ") -> str:
+    """Format a count with its noun: `1 cell`, `1,200 cells`."""
+    return f"{number:,}{space}{noun if number == 1 else plural or noun + 's'}"
 
 
 def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:

@@ -112,15 +112,26 @@ def row(name: str) -> Row:
     try:
         return rows()[plain]
     except KeyError:
-        import difflib
-
-        known = ", ".join(sorted(rows()))
-        near = difflib.get_close_matches(plain, rows(), n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        near = _nearest(plain)
+        meant = f"did you mean {near}?" if near else f"expected one of {', '.join(runtimes())};"
         raise UsageError(
-            f"unknown backend {plain!r}; expected one of {known}, or install the package with "
-            f"the backend{meant}"
+            f"unknown backend {plain!r}; {meant} `evenbench doctor` lists all, and a backend of a "
+            "package is known once the package is installed"
         ) from None
+
+
+def _nearest(name: str) -> str:
+    """The backend with a similar name, or the first of a distribution such as `onnxruntime`."""
+    import difflib
+
+    if near := difflib.get_close_matches(name, rows(), n=1, cutoff=0.75):
+        return near[0]
+    for known in runtimes():
+        with contextlib.suppress(UsageError):
+            if name.lower() in [each.lower() for each in find(known).distributions]:
+                return known
+    near = difflib.get_close_matches(name, runtimes(), n=1)
+    return near[0] if near else ""
 
 
 def runtimes() -> tuple[str, ...]:
@@ -189,7 +200,7 @@ def describe_file(model: Model) -> dict[str, Any]:
 
 def read_inputs(paths: Sequence[Path]) -> Any:
     """The `harness.inputs.given_samples.Given` of files with a model's inputs."""
-    return import_strings.resolve(importlib.import_module("backends").INPUT_FILES)(paths)
+    return import_strings.resolve(_backends().INPUT_FILES)(paths)
 
 
 def peaks(cell: Cell, seconds: float) -> dict[str, Any]:

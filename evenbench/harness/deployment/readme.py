@@ -7,7 +7,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from evenbench.harness import __version__
-from evenbench.harness.core import import_strings
+from evenbench.harness.core import import_strings, quantities
 from evenbench.harness.core.types import Cell, Recipe
 from evenbench.harness.deployment.program import filled
 from evenbench.harness.deployment.proof import ImageSize, ProofRecord
@@ -84,9 +84,10 @@ def summary(proof: ProofRecord) -> str:
         return f"Not proved: {proof['reason']}. Do not ship it."
     parity, accuracy, environment = proof["parity"], proof["accuracy"], proof["environment"]
     size = f"{_megabytes(environment['bytes'])}, by {environment['by']}"
+    packages = quantities.count(len(environment["packages"]), "package")
     sentences = [
-        f"Proved in a fresh environment of {len(environment['packages'])} packages ({size}): its "
-        f"outputs need {parity['needed']:.2g} of the tolerance against {parity['golden']}.",
+        f"Proved in a fresh environment of {packages} ({size}): its outputs "
+        f" need {parity['needed']:.2g} of the tolerance against {parity['golden']}.",
         f"Accuracy: {accuracy['value']:.4g} ({accuracy['metric']} of {accuracy['count']})."
         if accuracy
         else "",

@@ -173,7 +173,9 @@ def _quota(granted: float) -> Finding:
         "the kernel stops this process once the quota of a period is used; "
         "give the container whole cores (cpuset) instead"
     )
-    return Finding("cgroup CPU quota", f"{granted:g} cores", advice, "warning")
+    return Finding(
+        "cgroup CPU quota", f"{granted:g} core{'' if granted == 1 else 's'}", advice, "warning"
+    )
 
 
 def _git(commit: str) -> Finding:

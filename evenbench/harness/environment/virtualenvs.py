@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evenbench.harness.core import quantities
 from evenbench.harness.core.errors import Unavailable
 from evenbench.harness.environment import environment_names, installers, lockfiles
 from evenbench.harness.environment.environment_names import Request
@@ -80,7 +81,7 @@ def ensure(request: Request, report: Report = lambda text: None) -> Environment:
         if lockfiles.damage(lock):  # another request may have built the same lock
             report(
                 f"building environment {request.name}: {', '.join(request.requirements)} "
-                f"({len(lock.packages)} packages)"
+                f"({quantities.count(len(lock.packages), 'package')})"
             )
             _build(request, lock)
         wrong = lockfiles.damage(lock)

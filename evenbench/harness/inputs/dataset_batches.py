@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import artifact_store, source_digests
+from evenbench.harness.core import artifact_store, quantities, source_digests
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Model, Recipe, digest
 from evenbench.harness.inputs import batches, dataset_classes, datasets, geometry, preprocessors
@@ -91,8 +91,8 @@ def check_room(dataset: Dataset, model: Model) -> None:
     ).free
     if size > there:
         raise UsageError(
-            f"{len(dataset.images)} images as inputs of {model.name} take {size / 1e9:.1f} GB, "
-            f"and the cache {artifact_store.root()} has "
+            f"{quantities.count(len(dataset.images), 'image')} as inputs of {model.name} take "
+            f"{size / 1e9:.1f} GB, and the cache {artifact_store.root()} has "
             f"{there / 1e9:.1f} GB; take fewer with --samples"
         )
 

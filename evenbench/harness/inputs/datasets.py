@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from evenbench.harness.core import quantities
 from evenbench.harness.core.errors import UsageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -75,7 +76,7 @@ def find(folder: Path, samples: int = 0) -> Dataset:
     return replace(
         dataset,
         images=chosen,
-        notes=(*dataset.notes, f"{samples} of {whole} images, evenly spread"),
+        notes=(*dataset.notes, f"{samples} of {quantities.count(whole, 'image')}, evenly spread"),
     )
 
 

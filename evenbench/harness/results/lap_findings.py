@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
+from evenbench.harness.core import quantities
 from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.statistics import estimates, steady_state
@@ -26,7 +27,8 @@ def falling(line: OutcomeRecord) -> Iterator[str]:
         count = sum(map(bool, falls))
         yield (
             f"compute: laps became {max(falls):.0%} faster from the first third of a process to "
-            f"the last in {count} of {len(falls)} processes, so warm-up was not over"
+            f"the last in {count} of {quantities.count(len(falls), 'process', 'processes')}, "
+            "so warm-up was not over"
         )
 
 

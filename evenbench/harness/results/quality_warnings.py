@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from evenbench.harness.core import clock_tick, thresholds
+from evenbench.harness.core import clock_tick, quantities, thresholds
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.records.outcome import OutcomeRecord
 from evenbench.harness.core.records.sampling import BlockRecord
@@ -64,7 +64,7 @@ def about_run(lines: Sequence[OutcomeRecord]) -> list[Warning]:
 def _stability(line: OutcomeRecord) -> Iterator[Warning]:
     for boundary, verdicts in line["stability"].items():
         capped, unstable = verdicts.count("capped"), verdicts.count("unstable")
-        processes = f"of {len(verdicts)} processes"
+        processes = f"of {quantities.count(len(verdicts), 'process', 'processes')}"
         if capped:
             yield Warning(
                 f"{boundary}: time ran out before the minimum of laps in {capped} {processes}",
@@ -135,7 +135,7 @@ def _steal(line: OutcomeRecord) -> Iterator[Warning]:
     tick_ns = clock_tick.recorded_tick_ns(line.get("environment"))
     if stolen * tick_ns > thresholds.STEAL_CORES * sum(block["wall_ns"] for block in blocks):
         yield Warning(
-            f"the hypervisor took {stolen} clock ticks while laps were timed",
+            f"the hypervisor took {quantities.count(stolen, 'clock tick')} while laps were timed",
             "measure on a dedicated host, or compare only within one run",
         )
 
@@ -177,7 +177,8 @@ def _memory_pressure(line: OutcomeRecord) -> Iterator[Warning]:
     faults = sum(block["major_faults"] for block in _blocks(line))
     if faults:
         yield Warning(
-            f"{faults} page faults went to the disk while laps were timed", "free some memory"
+            f"{quantities.count(faults, 'page fault')} went to the disk while laps were timed",
+            "free some memory",
         )
 
 
@@ -193,8 +194,9 @@ def _processes(line: OutcomeRecord) -> Iterator[Warning]:
 def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
     cold = sum(1 for process in line["warm_up"] if not process["stable"])
     if cold:
+        processes = quantities.count(len(line["warm_up"]), "process", "processes")
         yield Warning(
-            f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
+            f"warm-up did not settle in {cold} of {processes}",
             advice.larger(
                 line,
                 f"up to {advice.THOROUGH.warmup_max_seconds:g} s of warm-up",

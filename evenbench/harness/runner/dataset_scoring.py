@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import artifact_store
+from evenbench.harness.core import artifact_store, quantities
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.measurements import Artifact
 from evenbench.harness.core.types import Cell
@@ -47,7 +47,7 @@ class LabelledData:
         if entry:
             return entry
         dataset_batches.check_room(fitted, cell.model)
-        self.tell(f"{len(fitted.images)} images as inputs of {cell.model.name}")
+        self.tell(f"{quantities.count(len(fitted.images), 'image')} as inputs of {cell.model.name}")
         job = Job("dataset", cell, fitted)
         try:
             return make_entry(

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import registry
+from evenbench.harness.core import quantities, registry
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell
@@ -211,7 +211,9 @@ class Run:
             if part.prepared and part.prepared.work.get("flops") is not None
         ]
         for cell in self._peaks.unknown(counted):
-            conditions = f"{cell.device} at {cell.precision} with {cell.threads} threads"
+            conditions = (
+                f"{cell.device} at {cell.precision} with {quantities.count(cell.threads, 'thread')}"
+            )
             self._tell("peaks", f"the peaks of {conditions}")
             self._peaks.measure(cell)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from evenbench.harness.core import registry
+from evenbench.harness.core import quantities, registry
 from evenbench.harness.core.backend import Tunable
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
@@ -77,14 +77,14 @@ def _tune(preparer: Preparer, cell: Cell, per_task: int, console: Console) -> di
 
 def progress(cell: Cell, trials: int, total: int) -> str:
     """The number of trials so far; `total` grows when the tuner knows the tasks."""
-    known = f"{trials} of {total}" if total > trials else f"{trials}"
-    return f"{cell.id}: {known} trials"
+    known = f"{trials} of " if total > trials else ""
+    return f"{cell.id}: {known}{quantities.count(max(trials, total), 'trial')}"
 
 
 def summary(result: dict[str, Any]) -> str:
     """A cell's result as a line of text."""
     added = result["trials"] - result["before"]
-    trials = f"{result['id']}: {result['trials']} trials, {added} of them new"
+    trials = f"{result['id']}: {quantities.count(result['trials'], 'trial')}, {added} of them new"
     if result["outcome"] == "ok":
         return trials + _success(result["facts"])
     resume = "; recorded trials are kept, and the same command resumes"
@@ -97,7 +97,8 @@ def _success(facts: dict[str, Any]) -> str:
     estimate = ""
     if curve := facts.get("curve_us"):
         (count, first), (_, last) = curve[0], curve[-1]
-        estimate = f", estimated {first:.0f} µs at {count} trials and {last:.0f} µs now"
+        trials = quantities.count(count, "trial")
+        estimate = f", estimated {first:.0f} µs at {trials} and {last:.0f} µs now"
     missing = facts.get("tasks_without_record", 0)
     without = f", {missing} of {facts['tasks']} tasks without a record" if missing else ""
     return f", {facts.get('seconds', 0.0):.0f} s of tuning in all{estimate}{without}"

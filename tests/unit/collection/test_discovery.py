@@ -85,7 +85,7 @@ def test_a_file_in_a_package_sees_its_neighbours(write: Write) -> None:
         (
             "import no_such_runtime",
             r"bench_broken\.py cannot be imported: ModuleNotFoundError: .*; "
-            "a declaration file imports `harness` only",
+            "a declaration file imports `evenbench` only",
         ),
         ("case = (", "cannot be imported: SyntaxError"),
         ("nothing = 3", "no Case in suite; expected a module-level"),

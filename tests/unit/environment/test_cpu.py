@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from evenbench.harness import UsageError
-from evenbench.harness.environment import cpu, measurement_lock
+from evenbench.harness.environment import cpu
 
 
 @pytest.fixture(autouse=True)
@@ -63,31 +59,3 @@ def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(
     monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(cpu, "quota", lambda: quota)
     assert cpu.cores() == cores
-
-
-HOLDER = """
-import sys
-from harness.environment import measurement_lock
-with measurement_lock.alone():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_measurements_at_a_time_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(UsageError, match=f"process {holder.pid}.*wait for its end"),
-            measurement_lock.alone(),
-        ):
-            pass
-        holder.stdin.close()
-    with measurement_lock.alone():
-        pass
