@@ -6,13 +6,17 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-OWN = pytest.StashKey[Path]()
+from tests.compiler_cache.compile import FOLDER
 
+OWN = pytest.StashKey[Path]()
+COMPILED = pytest.StashKey[Path]()
+COMPILER = Path(__file__).parent / "compiler_cache"
 
 HEADERS = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 """Headers that inductor compiles ahead lie in the temporary folder of the process, and so are made
@@ -21,18 +25,30 @@ for seconds in each and used once.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring
-    side by side lies there, and own cores.
+    """Compile each C++ source once. Under xdist: a temporary folder for each worker, since
+    evenbench's lock against measuring side by side lies there, and own cores.
     """
     os.environ.setdefault(HEADERS, "0")
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if not worker:
+        _compile_once(config)
         return
     _keep_to_own_cores(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         del os.environ[name]  # a pytest that a test starts is no worker
     config.stash[OWN] = Path(tempfile.mkdtemp(prefix=f"evenbench-tests-{worker}-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[OWN])
+
+
+def _compile_once(config: pytest.Config) -> None:
+    """Put the g++ of `tests/compiler_cache` first on the path, with a folder for this session and
+    all pytests that its tests start."""
+    if FOLDER in os.environ or not shutil.which("g++"):
+        return
+    config.stash[COMPILED] = Path(tempfile.mkdtemp(prefix="evenbench-compiled-"))
+    os.environ[FOLDER] = str(config.stash[COMPILED])
+    os.environ["EVENBENCH_TESTS_PYTHON"] = sys.executable
+    os.environ["PATH"] = os.pathsep.join([str(COMPILER), os.environ["PATH"]])
 
 
 def _keep_to_own_cores(number: int, workers: int) -> None:
@@ -46,9 +62,10 @@ def _keep_to_own_cores(number: int, workers: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove that folder."""
-    if OWN in config.stash:
-        shutil.rmtree(config.stash[OWN], ignore_errors=True)
+    """Remove these folders."""
+    for key in (OWN, COMPILED):
+        if key in config.stash:
+            shutil.rmtree(config.stash[key], ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
