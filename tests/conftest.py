@@ -81,14 +81,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+def _is_batch_of_the_night(item: pytest.Item) -> bool:
+    """Whether the item is the contract's parity at batch 2. Each batch has an artifact and a golden
+    of its own, twenty seconds of compilers; batch 7 proves what a batch above 1 can."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    own = getattr(item, "originalname", "") == "test_parity" and "contract" in item.path.parts
+    return bool(own and parameters.get("batch") == 2)
+
+
 def _names_alone(file: Path) -> bool:
     return "pytest.mark.alone" in file.read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(tryfirst=True)  # before anything is deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist: files with slow tests come first, so that no worker ends with a long file while
-    the other has nothing left.
+    """One batch of the contract is for the night. Under xdist: files with slow tests come first, so
+    that no worker ends with a long file while the other has nothing left.
     """
     hidden = sorted(
         str(file)
@@ -100,6 +108,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone "
             "into the file"
         )
+    for item in items:
+        if _is_batch_of_the_night(item):
+            item.add_marker(pytest.mark.nightly)
     if OWN in config.stash:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)

@@ -2,7 +2,8 @@
 with it.
 
 <!-- run --> a shell block that is executed and must exit with 0 <!-- run: slow --> the same, in a
-test marked slow <!-- not run: why --> a shell block that is left alone, with the reason <!-- file:
+test marked slow <!-- run: nightly --> the same, in a test for the night
+<!-- not run: why --> a shell block that is left alone, with the reason <!-- file:
 NAME --> the block is the content of a file of the project in which shell blocks run <!-- insert:
 NAME; after: LINE --> the block goes into a file that is there, behind (or `before:`) the line that
 has LINE
