@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks import detection
 from evenbench.backends.cpp import build, libtorch, toolchain
+from evenbench.backends.torch import torchscript
 from evenbench.harness import PLANS, Cell, Session, Unsupported
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
@@ -104,7 +105,9 @@ def test_every_image_has_as_many_rows_as_objects_and_one_has_none(backend: str) 
     assert (attested.precision, attested.device, attested.threads) == ("fp32", "cpu", cpu.cores())
 
 
-@pytest.mark.parametrize("backend", [name for name in TWINS if name.startswith("cpp")])
+@pytest.mark.parametrize(
+    "backend", [NIGHTLY.get(name, name) for name in TWINS if name.startswith("cpp")]
+)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_kept_laps_have_their_own_numbers_of_rows(backend: str, boundary: str) -> None:
     session, wanted = loaded(backend), answers(TWINS[backend])
@@ -129,8 +132,15 @@ def test_ahead_of_time_libtorch_is_refused_in_words() -> None:
 
 
 @pytest.mark.slow
-def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
-    entries = [Entry(cell_of(name), "tests") for name in TWINS]
+@pytest.mark.parametrize(
+    "backends",
+    [
+        pytest.param([name for name in TWINS if name not in NIGHTLY], id="ort"),
+        pytest.param(list(TWINS), id="all", marks=pytest.mark.nightly),
+    ],
+)
+def test_they_are_measured_and_proved_right(tmp_path: Path, backends: list[str]) -> None:
+    entries = [Entry(cell_of(name), "tests") for name in backends]
     run = Run(
         entries,
         replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
@@ -139,9 +149,9 @@ def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
     )
     lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
     run.finish()
-    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(TWINS, "ok"), [
-        line["reason"] for line in lines.values()
-    ]
+    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(
+        backends, "ok"
+    ), [line["reason"] for line in lines.values()]
     for line in lines.values():
         seen = line["agreement"]
         assert (seen["detections"], seen["matched"], seen["unmatched"]) == (
@@ -152,14 +162,38 @@ def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
         assert seen["worst_mask_iou"] > 0.99
 
 
+def suppression(folder: Path) -> Path:
+    """An artifact with the least that calls an operator of torchvision."""
+    import torch
+    from torchvision import ops
+
+    def kept(boxes: Any, scores: Any) -> Any:
+        return ops.nms(boxes, scores, 0.5)
+
+    traced = torch.jit.trace(kept, (torch.rand(3, 4), torch.rand(3)))
+    traced.save(folder / torchscript.FILE)
+    return folder
+
+
+def network(folder: Path) -> Path:
+    """The artifact of a detector."""
+    cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
+    return Path(Preparer(600).prepare(cell).artifact.path)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [suppression, pytest.param(network, marks=pytest.mark.nightly)],
+    ids=lambda f: f.__name__,
+)
 def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a program, which has none of the libraries that this process may have opened."""
     pytest.importorskip("torchvision")
     cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
-    artifact = Path(Preparer(600).prepare(cell).artifact.path)
+    artifact = make(tmp_path)
     text = tmp_path / "no_library.so"
     text.write_text("text")
     for file, said in (

@@ -5,14 +5,17 @@ in a project folder for each page.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
+from evenbench.harness import cli
 from evenbench.harness.core import artifact_store
 from tests.docs.pages import ROOT, Block, blocks, place, prose
 
@@ -22,18 +25,19 @@ DOCS = sorted(
     for page in (ROOT / "docs" / folder).glob("*.md")
 )
 PAGES = ("README.md", "CONTRIBUTING.md", *DOCS)
-MARKS = {"": [], "slow": [pytest.mark.slow], "nightly": [pytest.mark.nightly]}
 VERBS = ("", "run", "not run", "file", "insert")
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "*.pyc", "docs")
 TIMEOUT_SECONDS = 900
 
 ALL = [block for page in PAGES for block in blocks(ROOT / page)]
 SHELL = [block for block in ALL if block.is_shell]
+MARKS = {"": [], "slow": [pytest.mark.slow], "nightly": [pytest.mark.slow, pytest.mark.nightly]}
 RUN = [
-    pytest.param(block, id=block.id, marks=MARKS[block.argument])
+    pytest.param(block, id=block.id, marks=MARKS.get(block.argument, []))
     for block in SHELL
     if block.verb == "run"
 ]
+OPERATORS = frozenset({"|", "||", "&&", ";", ">", ">>", "<"})
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +166,34 @@ def test_a_shell_block_runs_or_says_why_not(block: Block) -> None:
     assert block.verb == "not run" or block.argument in MARKS, (
         f"{block.id}: run takes only `slow` or `nightly`"
     )
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """The arguments of each `evenbench` command of a shell block, up to the next operator."""
+    commands = []
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer.whitespace_split = True
+        words = iter(lexer)
+        for word in words:
+            if word == "evenbench":
+                commands.append(list(takewhile(lambda word: word not in OPERATORS, words)))
+    return commands
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=block.id) for block in SHELL])
+def test_a_command_of_a_block_has_flags_of_that_name(block: Block) -> None:
+    """Also in blocks of the night, and in those that nothing runs."""
+    for name, *words in filter(None, command_lines(block.text)):
+        if name in cli.commands():
+            cli.command_parser(name).parse_args(words)
+
+
+def test_a_flag_of_no_command_is_found() -> None:
+    (words,) = command_lines("evenbench run benchmarks --no-such-flag > log  # --never-read\n")
+    assert words == ["run", "benchmarks", "--no-such-flag"]
+    with pytest.raises(SystemExit):
+        cli.command_parser("run").parse_args(words[1:])
 
 
 @pytest.mark.parametrize(

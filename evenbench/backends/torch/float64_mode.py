@@ -35,6 +35,10 @@ def wide() -> AbstractContextManager[Any]:
     class Wide(TorchDispatchMode):
         """Replaces narrow types in the arguments of every operation."""
 
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # nothing is compiled in this mode, and the guard would import Dynamo
+
         def __torch_dispatch__(
             self,
             func: Callable[..., Any],

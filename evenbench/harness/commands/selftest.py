@@ -79,9 +79,14 @@ def run_controls(
     results: Path,
     batch: int = 1,
     listen: Callable[[Event], None] = lambda event: None,
+    controls: Sequence[str] = (),
 ) -> list[Control]:
-    """Run every control on every model, with a short plan: verdicts need no precise times."""
-    cells = matrix.expand(Case(models=tuple(models), backends=names(), batch=(batch,)))
+    """Run every control, or `controls`, on every model, with a short plan.
+
+    Verdicts need no precise times.
+    """
+    backends = tuple(controls) or names()
+    cells = matrix.expand(Case(models=tuple(models), backends=backends, batch=(batch,)))
     entries = [Entry(cell, "negative controls", "evenbench selftest") for cell in cells]
     plan = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.2, min_samples=LAPS)
     session = Run(entries, plan, results, fresh=True, listen=listen)

@@ -4,6 +4,8 @@ modules and ONNX files.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,20 @@ def test_a_file_is_counted_at_the_batch_of_the_cell(batch: int, tmp_path: Path) 
     found = description.work(graph(tmp_path), batch)
     assert found["flops"] == 2 * (batch * 3) * 8 * 4
     assert (found["weights"], found["weight_bytes"]) == (8 * 4, 2 * 8 * 4)
+
+
+COUNT = """
+import sys
+from evenbench.backends import contract_model, flops
+import torch
+network = contract_model.build()
+images = torch.zeros(1, *contract_model.TINY_CNN.inputs[0].concrete(1)[1:])
+print(flops.of_call(lambda: network(images), [images])["total"], "torch._dynamo" in sys.modules)
+"""
+
+
+def test_counting_imports_no_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True)
+    count, compiler = done.stdout.split()
+    assert int(count) > 0
+    assert compiler == "False"
