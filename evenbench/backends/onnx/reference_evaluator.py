@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evenbench.backends.onnx import description, evaluator_gaps, export, float64, judges, precision
+from evenbench.backends.onnx import (
+    description,
+    evaluator_gaps,
+    export,
+    file_precision,
+    float64,
+    judges,
+    precision,
+)
 from evenbench.backends.onnx.backend import OnnxBackend
 from evenbench.backends.onnx.file_inputs import feeds, user_model
 from evenbench.backends.onnx.unoptimised_runtime import UnoptimisedSession
@@ -110,6 +118,7 @@ class OnnxEvaluator(OnnxBackend):
     takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
+    file_precisions = file_precision.FILE_PRECISIONS
     options: ClassVar[Mapping[str, str]] = {}
     distributions = ("onnx",)
 
@@ -132,6 +141,7 @@ class OnnxReference(OnnxBackend, Golden):
     takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
+    file_precisions = file_precision.FILE_PRECISIONS
     options: ClassVar[Mapping[str, str]] = {}
     distributions = ("onnx",)
 

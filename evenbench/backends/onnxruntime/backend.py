@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evenbench.backends.onnx import dynamic_axes, export
+from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
 from evenbench.backends.onnxruntime import (
     bound_session,
@@ -38,6 +38,7 @@ class OnnxRuntime(OnnxBackend):
     distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
     precisions = ("fp32", "tf32", *OnnxBackend.precisions[1:])
+    file_precisions = file_precision.FILE_PRECISIONS
     devices = execution_providers.DEVICES
     open_outputs = True
     options: ClassVar[Mapping[str, str]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import conversion as onnx_conversion
-from evenbench.backends.onnx import dynamic_axes, export
+from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
 from evenbench.backends.openvino import conversion, properties, session, tensor_capture
 from evenbench.backends.torch import outputs
@@ -30,6 +30,7 @@ class OpenVino(OnnxBackend):
     name = "openvino"
     open_outputs = True
     devices = ("cpu", "gpu", "npu", "auto")
+    file_precisions = file_precision.FILE_PRECISIONS
     requires = ("openvino",)
     distributions = ("openvino", *OnnxBackend.distributions)
     options = {

@@ -90,7 +90,12 @@ class OpenVinoSession(Session):
         executed = executed_graph.count_layers(self.compiled.get_runtime_model().get_ordered_ops())
         counts = executed_graph.compute_nodes(executed)
         precision, emulated = executed_graph.executed_precision(
-            self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
+            self.cell.precision,
+            self.hint,
+            counts,
+            self.stored,
+            self._quantises_dynamically(),
+            self.cell.stored_precisions,
         )
         # oneTBB spins briefly, then sleeps; it has no switch to set or read.
         return Attestation(

@@ -264,6 +264,7 @@ def with_sources(model: Model, facts: Mapping[str, Any]) -> Model:
         model,
         inputs_from=facts.get("inputs_from", model.inputs_from),
         calibration_from=facts.get("calibration_from", model.calibration_from),
+        stored=facts.get("stored", ""),
         arguments={**arguments, **facts.get("arguments", {})},
     )
 

@@ -114,11 +114,20 @@ def _of_shape(target: str, flags: ModelFlags, timeout_seconds: float) -> UserMod
 
 
 def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
-    """The precisions, with `int8` replaced by a kind of int8, and a note on that choice."""
+    """The precisions, with `int8` replaced by a kind of int8, and a note on the choice.
+
+    Without the flag, a file runs at its own precision.
+    """
     # Ranges of random numbers, or of an example in another order, are no calibration.
     int8, note = int8_of(_calibrated(model, flags))
+    own = model.own_precision
+    if not flags.precisions:
+        is_other = own != "fp32"
+        return (own,), f"the file is stored in {own}, and runs as it is" if is_other else ""
+    if own == INT8:
+        return tuple(dict.fromkeys(flags.precisions)), ""
     chosen = [int8 if precision == INT8 else precision for precision in flags.precisions]
-    return tuple(dict.fromkeys(chosen)) or ("fp32",), note if INT8 in flags.precisions else ""
+    return tuple(dict.fromkeys(chosen)), note if INT8 in flags.precisions else ""
 
 
 def _by_calibration(case: Case, flags: ModelFlags) -> tuple[Case, ...]:

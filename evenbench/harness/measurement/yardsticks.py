@@ -49,15 +49,15 @@ def measure(
 ) -> OwnErrors:
     """The errors of the yardstick at each precision of `artifacts` against the golden `wanted`.
 
-    The chosen `judge` may bring its own yardstick. Raises the yardstick's error at fp32; another
-    precision without a kernel for this model is left out with the reason.
+    The chosen `judge` may bring its own yardstick. Raises the yardstick's error at the model's own
+    precision; another without a kernel for this model is left out with the reason.
     """
     own = OwnErrors()
     for precision, artifact in artifacts.items():
         try:
             outputs = _outputs(cell, golden, judge, precision, artifact, batches)
         except Exception as error:
-            if precision == "fp32":
+            if precision in ("fp32", cell.model.own_precision):
                 raise
             own.unmeasured[precision] = f"{type(error).__name__}: {error}"
             continue

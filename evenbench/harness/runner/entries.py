@@ -118,6 +118,8 @@ class Entries:
         """
         yardsticks = {}
         wanted = {"fp32", cell.precision, *TOLD_APART.get(cell.precision, ())}
+        if cell.stored_precisions:  # the file has no other precision to compare with
+            wanted = {cell.precision}
         for precision in sorted(wanted) if golden.yardstick else ():
             twin = registry.golden_cell(cell, golden.yardstick, precision)
             if not registry.find(golden.yardstick).supports(twin):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evenbench.backends.onnx import precision
 from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.onnx.file_inputs.declared import SEQUENCE
 from evenbench.backends.onnx.file_inputs.resolution import Resolution, Resolver
@@ -66,6 +67,7 @@ def _facts(resolver: Resolver, resolution: Resolution) -> dict[str, Any]:
         "inputs_from": source[0],
         "calibration_from": source[1],
         "batch": resolution.batch,
+        "stored": precision.stored(resolver.model),
         "notes": notes,
     }
 
