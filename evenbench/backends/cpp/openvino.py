@@ -117,6 +117,7 @@ class CppOpenVino(cpp_backend.NativeBackend, backend.OpenVino):
 
     name = "cpp-openvino"
     runtime = "openvino"
+    takes_values = ()
     environments = {"": ("openvino", *toolchain.BUILD_TOOLS)}
     options = {
         name: words

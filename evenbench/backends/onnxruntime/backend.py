@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.onnxruntime import (
     bound_session,
     execution_providers,
@@ -33,7 +34,7 @@ class OnnxRuntime(OnnxBackend):
     """ONNX Runtime: by default on the CPU provider, fully optimised, executed in sequence."""
 
     name = "ort"
-    takes_values = True
+    takes_values = (feeds.TENSORS, feeds.LISTS)
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}

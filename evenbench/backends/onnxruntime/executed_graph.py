@@ -131,7 +131,7 @@ def executed_precision(
     """
     counts = compute_nodes(nodes)
     if in_file:
-        return file_precision.executed(requested, set(counts) or {"fp32"}, in_file)
+        return file_precision.executed(requested, set(counts), in_file)
     if counts["int8"] and requested.startswith("int8"):
         return (
             "int8-dynamic"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evenbench.backends.onnx import conversion as onnx_conversion
 from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.openvino import conversion, properties, session, tensor_capture
 from evenbench.backends.torch import outputs
 from evenbench.harness import Cell, Session, Source, Unsupported
@@ -29,6 +30,7 @@ class OpenVino(OnnxBackend):
 
     name = "openvino"
     open_outputs = True
+    takes_values = (feeds.TENSORS,)
     devices = ("cpu", "gpu", "npu", "auto")
     file_precisions = file_precision.FILE_PRECISIONS
     requires = ("openvino",)

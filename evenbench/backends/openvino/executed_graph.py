@@ -48,7 +48,7 @@ def executed_precision(
     of a file that runs as it is.
     """
     if in_file:
-        kinds = {PRECISION_OF.get(kind, kind) for kind in counts} or {PRECISION_OF.get(hint, hint)}
+        kinds = {PRECISION_OF.get(kind, kind) for kind in counts}
         return file_precision.executed(requested, kinds, in_file)
     if hint not in ("f32", "dynamic") and requested == "fp32":
         return PRECISION_OF.get(hint, hint), ""

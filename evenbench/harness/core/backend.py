@@ -110,7 +110,7 @@ class Backend(ABC):
                 else ("networks", "a step around one")
             )
             return f"{self.name} runs {runs}, but {cell.model.name} is {other}"
-        if cell.stored_precisions - {"fp32"}:
+        if cell.stored_precisions and cell.precision != "fp32":
             if cell.precision not in self.file_precisions:
                 names = ", ".join(self.file_precisions) or "none but fp32"
                 return f"{self.name} runs files stored in {names}, not in {cell.precision}"
