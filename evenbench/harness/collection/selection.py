@@ -102,6 +102,7 @@ MODEL_FIELDS = {
     "inputs": "samples",
     "dim": "dims",
     "range": "ranges",
+    "state": "states",
     "backends": "backends",
     "batch": "batch",
     "threads": "threads",

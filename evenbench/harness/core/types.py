@@ -16,6 +16,7 @@ from evenbench.harness.core import (
     dynamic_axes,
     import_strings,
     serialization,
+    stream_state,
 )
 from evenbench.harness.core.errors import UsageError, naming_fields
 from evenbench.harness.core.tensor_specs import TensorSpec
@@ -90,6 +91,7 @@ class Model:
     `sizes` are declarations of the same network at other sizes, such as longer and shorter
     sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`). `stored`
     names the precisions in a file, if others than fp32 alone, its own first: `int8`, `fp16,fp32`.
+    `state` maps an input to the output with its value for the next step: `{"h_in": "h_out"}`.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Model:
     score_threshold: float = SCORE_THRESHOLD
     sizes: tuple[Model, ...] = ()
     stored: str = ""
+    state: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
@@ -131,6 +134,7 @@ class Model:
         problem = data_dependent_shapes.problem(
             self.task, self.score_threshold, *unsized
         ) or dynamic_axes.problem(self)
+        problem = problem or stream_state.problem(self.state, self.inputs, self.outputs)
         if problem:
             raise UsageError(f"model {self.name}: {problem}")
 
@@ -159,8 +163,9 @@ class Model:
             del declared["score_threshold"]  # keeps the keys from before thresholds
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = import_strings.portable(declared[key])
-        if not self.stored:
-            del declared["stored"]  # keeps the keys from before precisions of files
+        for late_field in ("stored", "state"):  # keeps the keys from before these fields
+            if not declared[late_field]:
+                del declared[late_field]
         if not self.weights.offsets:
             del declared["weights"]["offsets"]  # keeps the keys from before offsets
         declared["weights"]["train"] = import_strings.portable(self.weights.train)

@@ -108,7 +108,7 @@ class Committee:
     def _opinion(self, judge: Judge, load: Callable[[Path], Session]) -> Opinion:
         session = load(self.artifact)
         self._sessions[judge.name] = session
-        outputs = once(session, self.batches, open_outputs(self.cell.model))
+        outputs = once(session, self.batches, self.cell.model)
         return Opinion(judge.name, judge.source, session.attest().precision, outputs)
 
     def _as_written(self, judge: Judge, wide: Opinion) -> Opinion:

@@ -13,7 +13,7 @@ from evenbench.harness.accuracy import error_spectrum, output_values
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden, Judge
 from evenbench.harness.core.types import Cell
-from evenbench.harness.measurement.judging import once, open_outputs
+from evenbench.harness.measurement.judging import once
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -83,6 +83,6 @@ def _outputs(
         yardstick = registry.find(golden.yardstick)
         session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
-        return once(session, batches, open_outputs(cell.model))
+        return once(session, batches, cell.model)
     finally:
         session.close()

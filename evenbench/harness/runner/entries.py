@@ -102,6 +102,7 @@ class Entries:
             "by": golden.artifact_key(plain),
             "yardsticks": {precision: entry.sha256 for precision, entry in yardsticks.items()},
             "facts": GOLDEN_FACTS,
+            **({"state": dict(cell.model.state)} if cell.model.state else {}),
             **_committee_key(golden, plain, inputs),
         }
         folders = {"artifact": artifact.path, "inputs": inputs.path}
