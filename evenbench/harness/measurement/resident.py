@@ -77,8 +77,12 @@ class ResidentCell:
             self.session.sync()
         self.cold_start_seconds += self.watch.seconds["first_step"]
         with self.watch.phase("warm_up"):
-            self.batches = streams.carried(self.session, self.batches, self.cell.model.state)
+            self.carry_state()
             self.warm = sampling.warm_up(self.session, self.batches, self.plan)
+
+    def carry_state(self) -> None:
+        """Run the steps of a stream, whose states are inputs of all later laps."""
+        self.batches = streams.carried(self.session, self.batches, self.cell.model.state)
 
     @contextmanager
     def sampling(self) -> Iterator[gpu.Watch]:

@@ -226,7 +226,7 @@ class Resolver:
         sequences: tuple[str, ...],
         shapes: Mapping[str, Shape],
         known: output_shapes.Known,
-    ) -> tuple[Sequence[Declared], dict[str, Shape], str]:
+    ) -> tuple[Sequence[Declared], Mapping[str, Shape], str]:
         """The outputs and their shapes in trial runs at two batch sizes, and any refusal.
 
         The elements of a sequence are separate outputs.
@@ -238,21 +238,13 @@ class Resolver:
 
         one, refusal = run(known.batch)
         if refusal:
-            return self.outputs, dict(shapes), refusal
+            return self.outputs, shapes, refusal
         batched = any(spec.batch_axis is not None for spec in inputs)
         two = run(known.batch + 1)[0] if batched and not self.given else one
-        again, _ = run(known.batch, seed=1)
-        varying = {name for name, shape in one.items() if again.get(name, shape) != shape}
+        others = [run(known.batch, seed)[0] for seed in (1, 2)]
         flat = file_tensors.separated(self.outputs, list(one))
-        seen = output_shapes.seen(flat, one, two or one, known)
-        unseen = varying | {output.name for output in flat if output.name not in one}
-        sizes = {
-            output.name: output_shapes.opened(
-                output, shapes.get(output.name, ()), seen[output.name]
-            )
-            for output in flat
-        }
-        return flat, {**sizes, **{name: shapes.get(name, sizes[name]) for name in unseen}}, ""
+        sizes = output_shapes.of_runs(flat, shapes, one, two or one, others, known)
+        return flat, sizes, ""
 
     def _first_batch(
         self,
