@@ -16,15 +16,17 @@ def write(tensor: Any, array: Array) -> None:
     if element_types.is_text(array):
         tensor.str_data = array.astype(str)
     elif feeds.is_narrow(str(array.dtype)):
-        tensor.data.view("uint8").reshape(-1)[...] = feeds.raw_bytes(array)
+        tensor.data.reshape(-1).view("uint8")[...] = feeds.raw_bytes(array)
     else:
         tensor.data[...] = array
 
 
 def read(tensor: Any, dtype: str) -> Array:
     """A copy of a tensor, as an array of the dtype of a `TensorSpec`."""
+    import numpy as np
+
     if dtype == element_types.TEXT:
-        return tensor.str_data.astype(object)
+        return np.asarray(tensor.str_data, object)
     if not feeds.is_narrow(dtype):
         return tensor.data.copy()
     return feeds.from_bytes(tensor.data.tobytes(), dtype, list(tensor.shape))

@@ -38,6 +38,8 @@ def _arrays(name: str, output: Any) -> dict[str, Any]:
     if isinstance(output, Mapping):
         keys, values = _rows([output])
         return {f"{name}{KEYS}": keys[0], f"{name}{VALUES}": values[0]}
+    if isinstance(output, str):  # numpy's form of a scalar of text
+        return {name: np.array(output, object)}
     if not isinstance(output, list):
         return {name: output}
     if not output:
