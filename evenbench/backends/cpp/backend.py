@@ -30,6 +30,11 @@ class NativeBackend(Backend):
         package = wheel_libraries.DISTRIBUTIONS[self.runtime]
         return () if importlib.util.find_spec(package) else (package,)
 
+    def supports(self, cell: Cell) -> str:
+        inner = [spec.name for spec in cell.model.outputs if spec.is_open and spec.sample[0]]
+        reason = f"{self.name} returns lists along the first axis, which {', '.join(inner)} is not"
+        return super().supports(cell) or (reason if inner else "")
+
     def lacks(self, cell: Cell) -> str:
         return toolchain.lacks() or super().lacks(cell)
 

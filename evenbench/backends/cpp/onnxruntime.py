@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from evenbench.backends.cpp import backend as cpp_backend
 from evenbench.backends.cpp import build, frames, library_session, toolchain, wheel_libraries
-from evenbench.backends.onnx import backend, export, protobuf_reader
+from evenbench.backends.onnx import backend, export, file_precision, protobuf_reader
 from evenbench.backends.onnx import precision as onnx_precision
 from evenbench.backends.onnxruntime import executed_graph, fusions, session_options
 from evenbench.backends.onnxruntime import session as ort_session
@@ -49,7 +49,9 @@ def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
     """Attest from the profile of a second session and from the optimised graph, as `ort` does."""
     nodes = executed_graph.nodes_of_last_run(json.loads(Path(facts["profile"]).read_text()))
     before = protobuf_reader.read(file)
-    precision, emulated = executed_graph.executed_precision(cell.precision, nodes, before.precision)
+    precision, emulated = executed_graph.executed_precision(
+        cell.precision, nodes, before.precision, in_file=cell.stored_precisions
+    )
     graph = executed_graph.summary(nodes) | {"profiled_runs": ort_session.PROFILED_RUNS}
     if "optimised" in facts:
         graph |= fusions.compare_graphs(before, protobuf_reader.read(Path(facts["optimised"])))
@@ -101,6 +103,7 @@ class CppOrt(cpp_backend.NativeBackend, backend.OnnxBackend):
     name = "cpp-ort"
     open_outputs = True
     runtime = "onnxruntime"
+    file_precisions = file_precision.FILE_PRECISIONS
     session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
     distributions = ("onnxruntime", *backend.OnnxBackend.distributions)
     environments = {"": ("onnxruntime", *toolchain.BUILD_TOOLS)}

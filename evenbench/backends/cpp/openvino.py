@@ -72,7 +72,7 @@ class OpenVinoProgram(frames.FrameSession):
         dynamic = int(read.get("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0")) > 0
         hint, stored = read["INFERENCE_PRECISION_HINT"], facts.get("stored", "")
         precision, emulated = executed_graph.executed_precision(
-            self.cell.precision, hint, counts, stored, dynamic
+            self.cell.precision, hint, counts, stored, dynamic, self.cell.stored_precisions
         )
         # oneTBB has no switch to set or read.
         return Attestation(
@@ -117,6 +117,7 @@ class CppOpenVino(cpp_backend.NativeBackend, backend.OpenVino):
 
     name = "cpp-openvino"
     runtime = "openvino"
+    takes_values = ()
     environments = {"": ("openvino", *toolchain.BUILD_TOOLS)}
     options = {
         name: words

@@ -36,8 +36,8 @@ class OnnxBackend(Backend):
     precisions = conversion.PRECISIONS
     options = {**exporters.OPTIONS, **quantisation.OPTIONS}
     portable_artifact = True
-    takes_values: ClassVar[bool] = False
-    """True for a backend of text, narrow types and sequences as inputs."""
+    takes_values: ClassVar[tuple[str, ...]] = ()
+    """Kinds of values beside plain numbers, `feeds.TENSORS` and `feeds.LISTS`, of its sessions."""
 
     def supports(self, cell: Cell) -> str:
         return (
@@ -46,7 +46,7 @@ class OnnxBackend(Backend):
             or dynamic_axes.refuses(cell)
             or exporters.refuses(cell)
             or conversion.refuses(cell)
-            or ("" if self.takes_values else feeds.refuses(cell))
+            or feeds.refuses(cell, self.takes_values)
         )
 
     def lacks(self, cell: Cell) -> str:

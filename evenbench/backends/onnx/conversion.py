@@ -25,7 +25,7 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-static")
 
 def refuses(cell: Cell) -> str:
     """The reason why the cell's model has no file of the precision, or an empty string."""
-    if cell.precision == "bf16" and cell.model.file:
+    if cell.precision == "bf16" and cell.model.file and not cell.stored_precisions:
         return (
             "bf16 is made by PyTorch's exporter from a module; "
             "no maintained library converts an ONNX file to bf16"
@@ -41,7 +41,8 @@ def refuses(cell: Cell) -> str:
 def lacks(cell: Cell) -> str:
     """The package missing for the cell's conversion, or an empty string."""
     # For cells of other environments, files are converted in this environment.
-    if cell.precision in ("fp32", "bf16") or cell.interpreter_name or not absent("onnxruntime"):
+    is_converted = cell.precision not in ("fp32", "bf16") and not cell.stored_precisions
+    if not is_converted or cell.interpreter_name or not absent("onnxruntime"):
         return ""
     return (
         f"{cell.precision} is made by onnxruntime, which is not installed; "
@@ -55,8 +56,9 @@ def absent(package: str) -> bool:
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """The key of the conversion: library, version and all settings. Empty for fp32."""
-    return _KEYS[cell.precision](cell) if cell.precision in _KEYS else {}
+    """The key of the conversion: library, version and all settings. Empty without conversion."""
+    is_converted = cell.precision in _KEYS and not cell.stored_precisions
+    return _KEYS[cell.precision](cell) if is_converted else {}
 
 
 def _fp16_key(cell: Cell) -> dict[str, Any]:

@@ -131,13 +131,13 @@ def metadata(source: Source, cell: Cell) -> dict[str, str]:
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
     """Write `model.onnx` with the declared names and the cell's precision; return facts.
 
-    Sizes are fixed, or open by the option `dynamic`. At fp32, a user's own file is copied byte for
-    byte. Raises Unsupported if the graph does not support the precision.
+    Sizes are fixed, or open by the option `dynamic`. At its own precision, a user's file is copied
+    byte for byte. Raises Unsupported if the graph does not support the precision.
     """
     file = folder / FILE
     if cell.model.file:
         shutil.copyfile(source.weights_folder / FILE, file)
-        if cell.precision == "fp32":
+        if cell.precision == "fp32" or cell.stored_precisions:
             return {"format": "ONNX", "exporter": OWN}
     else:
         exporters.export_module(source, cell, file)

@@ -13,7 +13,7 @@ from evenbench.harness import Cell
 from evenbench.harness.core.golden import Judge
 from evenbench.harness.inputs import batches as inputs
 
-VERSION = 1
+VERSION = 2
 """Part of every golden's key of an ONNX file. Raised when the committee changes goldens."""
 
 SECONDS = 60.0

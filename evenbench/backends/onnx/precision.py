@@ -50,7 +50,8 @@ def precision_of_graph(model: onnx.ModelProto) -> str:
     kinds = {node.op_type for node in nodes}
     if kinds & set(DYNAMIC):
         return "int8-dynamic"
-    if kinds & set(STATIC) or int8_share(model)[0]:
+    linear = any(kind.startswith("QLinear") for kind in kinds)
+    if linear or kinds & set(STATIC) or int8_share(model)[0]:
         return "int8-static"
     types = _types(model)
     compute = [node for node in nodes if node.op_type in COMPUTE]
@@ -61,6 +62,27 @@ def precision_of_graph(model: onnx.ModelProto) -> str:
     if not names:  # without compute nodes of known type, every tensor counts
         names = _float_names(types.values())
     return ",".join(sorted(names)) or "fp32"
+
+
+ORDER = ("int8", "fp16", "bf16", "fp32", "fp64")
+"""Precisions by which a file with layers of several is named, the first wins."""
+
+
+def stored(model: onnx.ModelProto) -> str:
+    """The precisions in a file that are not fp32 alone, joined by commas, the file's own first.
+
+    Empty for a plain fp32 file, and for a graph without floats and without quantised layers.
+    """
+    own = {name.partition("-")[0] for name in precision_of_graph(model).split(",")}
+    tensors = _float_names(_types(model).values())
+    if own == {"fp32"} and not tensors - own:
+        return ""
+    # Without layers, every tensor counts, and a cast from or to fp32 makes no other precision.
+    has_layers = any(node.op_type in COMPUTE for node in graph.nodes(model.graph))
+    ranked = ORDER if has_layers else ("int8", "fp32", *ORDER[1:])
+    first = min(own, key=ranked.index)
+    rest = sorted((own | tensors) - {first})
+    return ",".join([first, *rest]) if first != "fp32" or rest else ""
 
 
 def int8_share(model: onnx.ModelProto) -> tuple[int, int]:

@@ -11,9 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evenbench.backends.onnx import description, evaluator_gaps, export, float64, judges, precision
+from evenbench.backends.onnx import (
+    description,
+    evaluator_gaps,
+    export,
+    file_precision,
+    float64,
+    judges,
+    precision,
+)
 from evenbench.backends.onnx.backend import OnnxBackend
-from evenbench.backends.onnx.file_inputs import feeds, user_model
+from evenbench.backends.onnx.file_inputs import feeds, user_model, value_outputs
 from evenbench.backends.onnx.unoptimised_runtime import UnoptimisedSession
 from evenbench.harness import (
     Attestation,
@@ -42,17 +50,20 @@ class EvaluatorSession(Session):
         import onnx
         from onnx.reference import ReferenceEvaluator
 
+        from evenbench.backends.onnx.zip_map import ZipMap
+
         self.cell, self.file = cell, file
         model = evaluator_gaps.evaluated(onnx.load(str(file)))
         self.precision = "fp64" if self.wide else precision.precision_of_graph(model)
         self.narrow = float64.narrow_operators(model) if self.wide else []
         with _unsupported_operators():
-            self.evaluator: Any = ReferenceEvaluator(float64.widened(model) if self.wide else model)
+            graph = float64.widened(model) if self.wide else model
+            self.evaluator: Any = ReferenceEvaluator(graph, new_ops=[ZipMap])
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 
     def bind(self, inputs: Arrays) -> None:
-        self.feeds = feeds.joined(inputs, feeds.sequences_of(self.cell.model))
+        self.feeds = feeds.of_model(inputs, self.cell.model)
 
     def step(self) -> None:
         with _unsupported_operators():
@@ -60,7 +71,7 @@ class EvaluatorSession(Session):
 
     def fetch(self) -> Arrays:
         outputs = dict(zip(self.evaluator.output_names, self.result, strict=True))
-        return feeds.separated(outputs)
+        return value_outputs.separated(outputs)
 
     def attest(self) -> Attestation:
         import onnx
@@ -107,9 +118,10 @@ class OnnxEvaluator(OnnxBackend):
 
     name = "onnx-evaluator"
     open_outputs = True
-    takes_values = True
+    takes_values = (feeds.TENSORS, feeds.LISTS)
     requires = ("onnx",)
     precisions = ("fp32",)
+    file_precisions = file_precision.FILE_PRECISIONS
     options: ClassVar[Mapping[str, str]] = {}
     distributions = ("onnx",)
 
@@ -129,9 +141,10 @@ class OnnxReference(OnnxBackend, Golden):
     kind = "ONNX's own reference evaluator in float64"
     yardstick = "onnx-evaluator"
     open_outputs = True
-    takes_values = True
+    takes_values = (feeds.TENSORS, feeds.LISTS)
     requires = ("onnx",)
     precisions = ("fp32",)
+    file_precisions = file_precision.FILE_PRECISIONS
     options: ClassVar[Mapping[str, str]] = {}
     distributions = ("onnx",)
 

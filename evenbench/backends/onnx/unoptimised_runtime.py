@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import float64, precision
+from evenbench.backends.onnx.file_inputs import feeds, value_outputs
 from evenbench.harness import Attestation, Cell, Session, Unsupported
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ class UnoptimisedSession(Session):
 
     def __init__(self, file: Path, cell: Cell, wide: bool = True) -> None:
         import onnx
+        import onnxruntime
 
-        self.cell, self.file = cell, file
+        self.cell, self.file, self.runtime = cell, file, onnxruntime
         model = onnx.load(str(file))
         self.own = precision.precision_of_graph(model)
         self._widths = self._opened(model, wide)
@@ -88,7 +90,8 @@ class UnoptimisedSession(Session):
 
     def step(self) -> None:
         try:
-            self.result = self.session.run(None, self._feeds())
+            names = [output.name for output in self.session.get_outputs()]
+            self.result = feeds.run(self.session, self.runtime, names, self._feeds())
         except Exception:  # some kernels refuse float64 when they run
             if not self.floats:
                 raise
@@ -99,14 +102,17 @@ class UnoptimisedSession(Session):
         import numpy as np
 
         wide = np.dtype(self.floats) if self.floats else None
-        return {
-            name: array.astype(wide) if wide and array.dtype.kind == "f" else array
+        floats = ("float16", "float32", "float64", "bfloat16")
+        widened = {
+            name: array.astype(wide) if wide and str(array.dtype) in floats else array
             for name, array in self.inputs.items()
         }
+        return feeds.of_model(widened, self.cell.model)
 
     def fetch(self) -> Arrays:
         names = (output.name for output in self.session.get_outputs())
-        return dict(zip(names, self.result, strict=True))
+        outputs = value_outputs.separated(dict(zip(names, self.result, strict=True)))
+        return {name: feeds.fetched(output) for name, output in outputs.items()}
 
     def attest(self) -> Attestation:
         import onnxruntime as ort

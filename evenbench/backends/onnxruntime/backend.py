@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evenbench.backends.onnx import dynamic_axes, export
+from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.onnxruntime import (
     bound_session,
     execution_providers,
@@ -39,11 +40,12 @@ class OnnxRuntime(OnnxBackend):
     """ONNX Runtime: by default on the CPU provider, fully optimised, executed in sequence."""
 
     name = "ort"
-    takes_values = True
+    takes_values = (feeds.TENSORS, feeds.LISTS)
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
     precisions = ("fp32", "tf32", *OnnxBackend.precisions[1:])
+    file_precisions = file_precision.FILE_PRECISIONS
     devices = execution_providers.DEVICES
     open_outputs = True
     options: ClassVar[Mapping[str, str]] = {

@@ -6,9 +6,11 @@ Reads the profile's events (JSON) and imports no runtime.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from evenbench.backends.onnx import file_precision
 
 FLOATS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
 INTEGERS = ("int8", "uint8", "int4", "uint4")
@@ -16,6 +18,9 @@ INTEGERS = ("int8", "uint8", "int4", "uint4")
 FAMILIES = ("Conv", "Gemm", "MatMul", "Attention", "RNN", "GRU", "LSTM", "Einsum")
 """Substrings of the names of compute-heavy operators, such as `FusedConv`, `QLinearConv`, `QGemm`.
 """
+
+QUANTIZED = "QLinear"
+"""Prefix of operators between quantised tensors."""
 
 DYNAMIC_QUANTIZATION = "DynamicQuantize"
 """Prefix of operators with activations quantised at run time."""
@@ -48,9 +53,13 @@ class ExecutedNode:
 
     @property
     def precision(self) -> str:
-        """The precision of the arithmetic: `int8`, a float type, or empty."""
-        if (self.types and self.types[0] in INTEGERS) or (
-            self.computes and self.operator.startswith(DYNAMIC_QUANTIZATION)
+        """The precision of the arithmetic: `int8`, a float type, or empty.
+
+        A plain operator on bytes, such as a cast of pixels, is no quantised arithmetic.
+        """
+        is_narrow = bool(self.types) and self.types[0] in INTEGERS
+        if self.operator.startswith(QUANTIZED) or (
+            self.computes and (is_narrow or self.operator.startswith(DYNAMIC_QUANTIZATION))
         ):
             return "int8"
         return next((FLOATS[kind] for kind in self.types if kind in FLOATS), "")
@@ -120,16 +129,22 @@ def compute_nodes(nodes: Iterable[ExecutedNode]) -> Counter[str]:
 
 
 def executed_precision(
-    requested: str, nodes: Sequence[ExecutedNode], stored: str = "", tf32: bool = False
+    requested: str,
+    nodes: Sequence[ExecutedNode],
+    stored: str = "",
+    tf32: bool = False,
+    in_file: Collection[str] = (),
 ) -> tuple[str, str]:
     """Return the executed precision, and a note if only the weights are stored in that precision.
 
     `requested` is the cell's precision, `stored` the float type of most weights, and `tf32` whether
     fp32 nodes may use TF32. A narrow node among fp32 nodes is never fp32. A graph counts as int8 if
     any layer computed on integers; `precision_label` counts the layers. A graph without
-    floats counts as fp32.
+    floats counts as fp32. `in_file` are the precisions of a file that runs as it is.
     """
     counts = compute_nodes(nodes)
+    if in_file:
+        return file_precision.executed(requested, set(counts), in_file)
     if counts["int8"] and requested.startswith("int8"):
         return (
             "int8-dynamic"

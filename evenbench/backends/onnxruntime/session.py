@@ -124,7 +124,7 @@ class OrtSession(Session):
         stored = protobuf_reader.read(self.file).precision
         tf32 = options_in_use.get(self.provider.name, {}).get("use_tf32") == "1"
         precision, emulated = executed_graph.executed_precision(
-            self.cell.precision, nodes, stored, tf32
+            self.cell.precision, nodes, stored, tf32, self.cell.stored_precisions
         )
         strays = executed_graph.misplaced_operators(nodes, self.provider.name)
         device = execution_providers.device_used(self.cell, self.chosen, options_in_use)

@@ -1,10 +1,10 @@
-"""ONNX Runtime sessions with inputs or outputs that numpy lacks: narrow types and sequences."""
+"""ONNX Runtime sessions with values that numpy lacks: narrow types, sequences, maps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.onnx.file_inputs import feeds
+from evenbench.backends.onnx.file_inputs import feeds, value_outputs
 from evenbench.backends.onnxruntime.session import OrtSession
 from evenbench.harness import Cell
 
@@ -16,7 +16,7 @@ def is_needed(cell: Cell) -> bool:
     """Whether a plain session cannot take the inputs, or return the outputs, of a cell."""
     specs = (*cell.model.inputs, *cell.model.outputs)
     narrow = any(feeds.is_narrow(spec.dtype) for spec in specs)
-    lists = (feeds.SEQUENCES, feeds.SEQUENCE_OUTPUTS)
+    lists = (feeds.SEQUENCES, feeds.SEQUENCE_OUTPUTS, feeds.ABSENT)
     return narrow or any(feeds.sequences_of(cell.model, argument) for argument in lists)
 
 
@@ -24,14 +24,14 @@ class ValueSession(OrtSession):
     """A session on ONNX Runtime's own values: `bind` copies in, `fetch` copies out."""
 
     def bind(self, inputs: Arrays) -> None:
-        joined = feeds.joined(inputs, feeds.sequences_of(self.cell.model))
-        self.feeds = feeds.prepared(self.session, self.runtime, joined)
+        given = feeds.of_model(inputs, self.cell.model)
+        self.feeds = feeds.prepared(self.session, self.runtime, given)
 
     def step(self) -> None:
         self.result = self.run_other(self.session, self.feeds)
 
     def fetch(self) -> Arrays:
-        outputs = feeds.separated(dict(zip(self.outputs, self.result, strict=True)))
+        outputs = value_outputs.separated(dict(zip(self.outputs, self.result, strict=True)))
         return {name: feeds.fetched(output) for name, output in outputs.items()}
 
     def run_other(self, session: Any, inputs: dict[str, Any]) -> list[Any]:

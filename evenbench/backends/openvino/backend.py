@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import conversion as onnx_conversion
-from evenbench.backends.onnx import dynamic_axes, export
+from evenbench.backends.onnx import dynamic_axes, export, file_precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.openvino import (
     conversion,
     operator_profile,
@@ -37,7 +38,9 @@ class OpenVino(OnnxBackend):
 
     name = "openvino"
     open_outputs = True
+    takes_values = (feeds.TENSORS,)
     devices = ("cpu", "gpu", "npu", "auto")
+    file_precisions = file_precision.FILE_PRECISIONS
     requires = ("openvino",)
     distributions = ("openvino", *OnnxBackend.distributions)
     options = {

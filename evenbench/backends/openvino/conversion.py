@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def read_model(core: Any, file: Path) -> Any:
         if unsupported is None:
             raise
         raise unsupported from error
+
+
+@contextmanager
+def refusals(cell: Cell) -> Iterator[None]:
+    """Turn an error on the user's own file into Unsupported, in OpenVINO's words.
+
+    An error on a file of evenbench's own export is a fault of the export.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not cell.model.file or isinstance(error, Unsupported):
+            raise
+        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        places = ("Exception from ", "Check ")
+        words = [line for line in lines if not line.startswith(places)] or lines[-1:]
+        raise Unsupported(f"OpenVINO refuses the file: {' '.join(words)[:300]}") from error
 
 
 def refusal(error: RuntimeError) -> Unsupported | None:

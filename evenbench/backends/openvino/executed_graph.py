@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from evenbench.backends.onnx import file_precision
 from evenbench.harness import Cell
 
 PRECISION_OF = {
@@ -31,15 +32,24 @@ COMPUTE_LAYERS = (
 
 
 def executed_precision(
-    requested: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool
+    requested: str,
+    hint: str,
+    counts: Mapping[str, int],
+    stored: str,
+    dynamic: bool,
+    in_file: Collection[str] = (),
 ) -> tuple[str, str]:
     """Return the executed precision, and a note if only the weights are stored in that precision.
 
     `requested` is the cell's precision, `hint` the compiled model's, `counts` compute nodes by
     executed precision, `stored` the type of most weights, and `dynamic` whether linear layers
     quantise activations at run time. A narrow node among fp32 nodes is never fp32. A narrow network
-    may keep wide layers; `precision_labels` counts the narrow layers.
+    may keep wide layers; `precision_labels` counts the narrow layers. `in_file` are the precisions
+    of a file that runs as it is.
     """
+    if in_file:
+        kinds = {PRECISION_OF.get(kind, kind) for kind in counts}
+        return file_precision.executed(requested, kinds, in_file)
     if hint not in ("f32", "dynamic") and requested == "fp32":
         return PRECISION_OF.get(hint, hint), ""
     ran = {PRECISION_OF.get(kind, kind) for kind in counts}
@@ -95,7 +105,10 @@ def nodes_by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int
 
 
 def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
-    """Count compute nodes by precision; without any, all but inputs, outputs and constants."""
+    """Count compute nodes by precision; without any, all on floats but inputs and outputs.
+
+    Only compute nodes on bytes are quantised arithmetic: others read pixels, or hold booleans.
+    """
     others: Counter[str] = Counter()
     work: Counter[str] = Counter()
     for (layer, precision), count in executed.items():
@@ -103,7 +116,7 @@ def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
             work[precision] += count
         elif (
             layer not in ("Const", "Input", "Output", "Reorder", "Convert")
-            and precision in PRECISION_OF
+            and PRECISION_OF.get(precision, "int8") != "int8"
         ):
             others[precision] += count
     return work or others

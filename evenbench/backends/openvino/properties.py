@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evenbench.harness import Cell
+from evenbench.harness.core.types import FILE_PRECISIONS
 
 GROUP_SIZE = 32
 """Activations per scale where linear layers quantise at run time: the plugin's default."""
@@ -37,7 +38,7 @@ def requested_properties(cell: Cell) -> dict[str, Any]:
         "CPU_DENORMALS_OPTIMIZATION": False,
         "ENABLE_CPU_PINNING": False,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if cell.precision == "int8-dynamic" else 0,
-        "KV_CACHE_PRECISION": "f32" if cell.precision == "fp32" else "f16",
+        "KV_CACHE_PRECISION": "f32" if cell.precision in ("fp32", *FILE_PRECISIONS) else "f16",
     }
     return properties if streams == "auto" else {**properties, "NUM_STREAMS": int(streams)}
 

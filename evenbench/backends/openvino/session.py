@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends.onnx import dynamic_axes
-from evenbench.backends.openvino import conversion, executed_graph, properties
+from evenbench.backends.openvino import conversion, executed_graph, properties, value_tensors
 from evenbench.harness import Attestation, Cell, Session, TensorSpec
 
 if TYPE_CHECKING:
@@ -25,43 +25,51 @@ class OpenVinoSession(Session):
         self.cell = cell
         self.runtime = ov
         core = ov.Core()
-        model = conversion.read_model(core, file)
+        with conversion.refusals(cell):
+            model = conversion.read_model(core, file)
         self.any_size = bool(dynamic_axes.left_open(cell))
         # A user's file may leave sizes open; the cell sets sizes, or keeps some open.
         if model.is_dynamic():
-            model.reshape({spec.name: _partial_shape(spec, cell) for spec in cell.model.inputs})
+            ports = _ports(model.inputs, cell.model.inputs)
+            model.reshape(
+                {
+                    ports[spec.name]: _partial_shape(spec, cell)
+                    for spec in cell.model.inputs
+                    if spec.name in ports
+                }
+            )
         self.stored = executed_graph.stored_type(model)
         device = cell.device.upper().replace(":", ".")
-        self.compiled: Any = core.compile_model(
-            model, device, {**properties.supported_properties(cell, core, device), **(more or {})}
-        )
+        with conversion.refusals(cell):
+            self.compiled: Any = core.compile_model(
+                model,
+                device,
+                {**properties.supported_properties(cell, core, device), **(more or {})},
+            )
+        self.ports = _ports(self.compiled.inputs, cell.model.inputs)
         if self.any_size:
             dynamic_axes.check_left_open(cell, self._shapes())
         self.request: Any = self.compiled.create_infer_request()
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
         """Return the compiled model's input shapes; an open size is text, for example `?`."""
-        ports = {
-            spec.name: self.compiled.input(spec.name).get_partial_shape()
-            for spec in self.cell.model.inputs
-        }
+        ports = {name: port.get_partial_shape() for name, port in self.ports.items()}
         return {
             name: [size.get_length() if size.is_static else str(size) for size in shape]
             for name, shape in ports.items()
         }
 
     def bind(self, inputs: Arrays) -> None:
-        for name, array in inputs.items():
-            tensor = self.request.get_tensor(name)
+        for name, port in self.ports.items():
+            array, tensor = inputs[name], self.request.get_tensor(port)
             if self.any_size:
                 tensor.shape = array.shape
-            buffer = tensor.data
             # Otherwise numpy would broadcast one sample over the batch.
-            if buffer.shape != array.shape:
+            if tuple(tensor.shape) != array.shape:
                 raise ValueError(
-                    f"{name} is {list(array.shape)}; the compiled model takes {list(buffer.shape)}"
+                    f"{name} is {list(array.shape)}; the compiled model takes {list(tensor.shape)}"
                 )
-            buffer[...] = array
+            value_tensors.write(tensor, array)
 
     def step(self) -> None:
         self.request.infer(share_outputs=True)
@@ -78,7 +86,10 @@ class OpenVinoSession(Session):
     def outputs_of(self, request: Any) -> dict[str, Any]:
         """Copy a request's outputs by position: a tensor of OpenVINO may have several names."""
         pairs = zip(self.cell.model.outputs, self.compiled.outputs, strict=True)
-        return {spec.name: request.get_tensor(output).data.copy() for spec, output in pairs}
+        return {
+            spec.name: value_tensors.read(request.get_tensor(output), spec.dtype)
+            for spec, output in pairs
+        }
 
     def attest(self) -> Attestation:
         read = self.compiled.get_property
@@ -91,7 +102,12 @@ class OpenVinoSession(Session):
         executed = executed_graph.count_layers(self.compiled.get_runtime_model().get_ordered_ops())
         counts = executed_graph.compute_nodes(executed)
         precision, emulated = executed_graph.executed_precision(
-            self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
+            self.cell.precision,
+            self.hint,
+            counts,
+            self.stored,
+            self._quantises_dynamically(),
+            self.cell.stored_precisions,
         )
         # oneTBB spins briefly, then sleeps; it has no switch to set or read.
         return Attestation(
@@ -162,7 +178,8 @@ class ThroughputSession(OpenVinoSession):
         self.kept: dict[int, Arrays] = {}
 
     def submit(self, inputs: Arrays, lap: int, keep: bool, copy: bool) -> None:
-        self.queue.start_async(dict(inputs), (lap, keep, copy), share_inputs=not copy)
+        feeds = {port: inputs[name] for name, port in self.ports.items()}
+        self.queue.start_async(feeds, (lap, keep, copy), share_inputs=not copy)
 
     def _done(self, request: Any, context: tuple[int, bool, bool]) -> None:
         lap, keep, copy = context
@@ -187,6 +204,17 @@ class ThroughputSession(OpenVinoSession):
     def close(self) -> None:
         self.queue = None
         super().close()
+
+
+def _ports(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return a model's input ports by declared name.
+
+    OpenVINO drops an input that no operator reads. It drops names too; then places count.
+    """
+    named = {name: port for port in ports for name in port.get_names()}
+    if len(ports) == len(specs) and not all(spec.name in named for spec in specs):
+        return {spec.name: port for spec, port in zip(specs, ports, strict=True)}
+    return {spec.name: named[spec.name] for spec in specs if spec.name in named}
 
 
 def _partial_shape(spec: TensorSpec, cell: Cell) -> list[int]:

@@ -104,7 +104,7 @@ def alike(one: Any, other: Any, share: float) -> bool:
         return len(one) == len(other) and all(
             alike(first, second, share) for first, second in zip(one, other, strict=True)
         )
-    first, second = np.asarray(one), np.asarray(other)
+    first, second = _widened(np.asarray(one)), _widened(np.asarray(other))
     if first.shape != second.shape:
         return False
     if first.dtype.kind not in "fciu" or second.dtype.kind not in "fciu":
@@ -116,6 +116,11 @@ def alike(one: Any, other: Any, share: float) -> bool:
             else bool(np.array_equal(first, second))
         )
     return _close(first, second, share)
+
+
+def _widened(values: Array) -> Array:
+    """Values of a narrow type, for which numpy knows no NaN, in float64."""
+    return values.astype(np.float64) if values.dtype.isbuiltin == 2 else values
 
 
 def _close(one: Array, other: Array, share: float) -> bool:

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 
 def measure(
-    name: str, output: Array, golden: Array, own_share: float | None, excused: Array | None
+    name: str,
+    output: Array,
+    golden: Array,
+    own_share: float | None,
+    excused: Array | None,
+    steps: float = flips.STEPPED,
 ) -> tuple[OutputError, str]:
     """The error of a discrete output, and the reason for a failure.
 
     `own_share` is the yardstick's share of differing values, None without a yardstick. `excused`
-    marks values that differ within a tie.
+    marks values that differ within a tie. `steps` is the share that may differ by one.
     """
     differs = output_values.unequal(output, golden)
     if excused is not None:
@@ -35,7 +40,7 @@ def measure(
     distances = _distances(output, golden)
     steps_alone = not output_values.is_text(golden) and golden.dtype.kind != "b"
     steps_alone = bool(steps_alone and np.all(distances[differs] <= 1))
-    may_differ = flips.allowed(size, own_share, steps_alone)
+    may_differ = flips.allowed(size, own_share, steps if steps_alone else 0.0)
     needed = min(INCOMPARABLE, count / may_differ if may_differ else count * INCOMPARABLE)
     kept = np.where(differs, distances, 0.0)
     error = OutputError(

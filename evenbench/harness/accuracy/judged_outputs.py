@@ -48,7 +48,7 @@ def _judged(
     own, own_share = evidence.own_rmse.get(name), evidence.own_share.get(name)
     if output_values.is_discrete(wanted) and not tolerance.by_task:
         tied = None if spec.is_open else ties.excused(name, outputs, golden, specs, tolerance)
-        return exact_outputs.measure(name, output, wanted, own_share, tied)
+        return exact_outputs.measure(name, output, wanted, own_share, tied, tolerance.steps)
     if output_values.is_text(wanted):
         return exact_outputs.measure(name, output, wanted, own_share, None)
     own_known = own if own is not None else evidence.fp32_rmse.get(name)

@@ -71,6 +71,7 @@ def _allowed_misplaced(golden: Array, own_share: float | None) -> float:
 def _rmse_limit(own_rmse: float, golden: Array, tolerance: Tolerance) -> float:
     root_mean_square = float(np.sqrt(np.mean(np.square(golden)))) if golden.size else 0.0
     limit = tolerance.rmse_factor * own_rmse + 1e-7 * scale(golden)
+    limit = max(limit, tolerance.least * root_mean_square)
     return min(limit, tolerance.ceiling * root_mean_square)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from evenbench.harness.accuracy import detection_matching
+from evenbench.harness.accuracy import detection_matching, flips
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,9 @@ class Tolerance:
     `atol` is in units of the golden's largest magnitude; `rmse_factor` multiplies the yardstick's
     own error. `floor` is in units of fp32 eager's RMSE: a smaller error proves that fp32 ran.
     `ceiling` limits the RMSE rule, in units of the golden's root mean square. `by_task` precisions
-    are judged by metric or by cosine similarity instead. `limits` apply to detections.
+    are judged by metric or by cosine similarity instead. `limits` apply to detections. `least` is
+    the RMSE that passes with any yardstick, in units of the golden's root mean square; `steps` is
+    the share of integers that may differ by one.
     """
 
     rtol: float
@@ -25,6 +27,8 @@ class Tolerance:
     ceiling: float = 1.0
     by_task: bool = False
     limits: detection_matching.Limits = detection_matching.LIMITS["fp32"]
+    least: float = 0.0
+    steps: float = flips.STEPPED
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
@@ -43,6 +47,12 @@ TOLERANCES: Mapping[str, Tolerance] = {
     ),
     "int8-static": Tolerance(
         0.0, 0.15, 10.0, floor=10.0, by_task=True, limits=detection_matching.LIMITS["int8-static"]
+    ),
+    # Files in fp64 and int8, judged against their own arithmetic. Runtimes requantise by different
+    # roundings, so values may be a few of 255 levels away.
+    "fp64": Tolerance(1e-7, 1e-7, 3.0, ceiling=1e-4),
+    "int8": Tolerance(
+        0.0, 0.03, 3.0, limits=detection_matching.LIMITS["int8-static"], least=0.1, steps=0.1
     ),
 }
 

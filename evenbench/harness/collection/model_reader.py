@@ -264,6 +264,7 @@ def with_sources(model: Model, facts: Mapping[str, Any]) -> Model:
         model,
         inputs_from=facts.get("inputs_from", model.inputs_from),
         calibration_from=facts.get("calibration_from", model.calibration_from),
+        stored=facts.get("stored", ""),
         arguments={**arguments, **facts.get("arguments", {})},
     )
 
@@ -284,7 +285,7 @@ def _batched(shape: Sequence[int | str]) -> tuple[int | str, ...]:
 def unknown_size(spec: TensorSpec) -> str:
     """The first size that is neither a number nor the batch; empty if all sizes are known.
 
-    A first size that depends on data is known to be so.
+    A size that depends on data is known to be so.
     """
-    sizes = (size for size in spec.shape[int(spec.is_open) :] if size != BATCH)
+    sizes = (size for size in spec.shape if size not in (BATCH, ANY))
     return next((str(size) for size in sizes if not isinstance(size, int) or size < 0), "")

@@ -104,6 +104,7 @@ MODEL_FIELDS = {
     "inputs": "samples",
     "dim": "dims",
     "range": "ranges",
+    "state": "states",
     "backends": "backends",
     "batch": "batch",
     "threads": "threads",

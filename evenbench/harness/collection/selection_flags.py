@@ -19,7 +19,7 @@ RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
 SAMPLES = "real inputs, such as .npz; repeatable [default: none]"
 DIM = "size of a free dimension [default: guessed]"
 RANGE = "values of an input; repeatable [default: from graph]"
-RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
+STATE = "state for the next step, such as h=hn [default: guessed]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
@@ -43,6 +43,7 @@ class Selection:
     inputs: tuple[str, ...] = ()
     dim: tuple[str, ...] = ()
     range: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     precision: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
@@ -68,6 +69,7 @@ class Selection:
             ("--inputs", self.inputs),
             ("--dim", self.dim),
             ("--range", self.range),
+            ("--state", self.state),
         ):
             words += [word for text in texts for word in (flag, text)]
         words += [word for file in self.calibration for word in ("--calibration", file)]
@@ -198,6 +200,7 @@ def add_inputs(model: argparse._ActionsContainer) -> None:
     model.add_argument("--inputs", action="append", metavar="FILE", help=SAMPLES)
     model.add_argument("--dim", action="append", metavar="NAME=N", help=DIM)
     model.add_argument("--range", action="append", metavar="NAME=A..B", help=RANGE)
+    model.add_argument("--state", action="append", metavar="IN=OUT", help=STATE)
 
 
 def add_calibration(model: argparse._ActionsContainer) -> None:

@@ -37,6 +37,8 @@ class ModelFlags:
     """`NAME=LOW..HIGH` texts."""
     samples: tuple[str, ...] = ()
     """Files with inputs."""
+    states: tuple[str, ...] = ()
+    """`INPUT=OUTPUT` texts."""
     preprocessing: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
     """Photographs, folders of images, or an .npz file, for int8-static."""

@@ -13,6 +13,7 @@ from typing import Any
 from evenbench.harness.collection import (
     calibration_flags,
     model_reader,
+    state_pairs,
     task_outputs,
     user_model_flags,
 )
@@ -24,7 +25,7 @@ from evenbench.harness.core.cases import ALL, INT8, Case, int8_of
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.tensor_specs import BATCH, TensorSpec
 from evenbench.harness.core.types import CALIBRATED, Model
-from evenbench.harness.inputs import preprocessors
+from evenbench.harness.inputs import made_up_samples, preprocessors
 
 PHOTO_INPUTS = "evenbench.harness.inputs:files"
 
@@ -91,13 +92,16 @@ def _of_shape(target: str, flags: ModelFlags, timeout_seconds: float) -> UserMod
     summary = f"{target}: {shown(inputs)} -> {shown(outputs)}, judged against {golden.kind}"
     batch, inputs, outputs = _batches(target, flags, inputs, outputs, reading.first_size)
     task_outputs.check(target, flags.task, outputs)
+    state = state_pairs.find(target, flags.states, inputs, outputs)
     model = replace(
         model,
         inputs=inputs,
         outputs=outputs,
+        state=state,
         task=flags.task or task_outputs.guessed(outputs),
         **_input_source(target, flags, inputs, reading),
     )
+    model = _from_rest(model, flags) if target.endswith(".onnx") else model
     precisions, note = _precisions(model, flags)
     case = Case(
         models=(model,),
@@ -109,16 +113,39 @@ def _of_shape(target: str, flags: ModelFlags, timeout_seconds: float) -> UserMod
         options=user_model_flags.option_sets(flags.options),
         preprocessing=flags.preprocessing or (preprocessors.DEFAULT,),
     )
-    texts = filter(None, (summary, *reading.notes, note))
+    said = state_pairs.note(state, not flags.states)
+    texts = filter(None, (summary, *reading.notes, said, note))
     return UserModel(_by_calibration(case, flags), "; ".join(texts))
 
 
+def _from_rest(model: Model, flags: ModelFlags) -> Model:
+    """The model with made-up streams that begin with a state of zeros, unless `--range` differs."""
+    if model.inputs_from not in (model_reader.RANDOM_INPUTS, made_up_samples.SOURCE):
+        return model
+    rules = dict(made_up_samples.rules_of(model))
+    given = {text.partition("=")[0] for text in flags.ranges}
+    zeros = {name: {"values": [0]} for name in model.state if name not in given}
+    if not zeros:
+        return model
+    arguments = {**model.arguments, made_up_samples.RULES: json.dumps({**rules, **zeros})}
+    return replace(model, arguments=arguments, inputs_from=made_up_samples.SOURCE)
+
+
 def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
-    """The precisions, with `int8` replaced by a kind of int8, and a note on that choice."""
+    """The precisions, with `int8` replaced by a kind of int8, and a note on the choice.
+
+    Without the flag, a file runs at its own precision.
+    """
     # Ranges of random numbers, or of an example in another order, are no calibration.
     int8, note = int8_of(_calibrated(model, flags))
+    own = model.own_precision
+    if not flags.precisions:
+        is_other = own != "fp32"
+        return (own,), f"the file is stored in {own}, and runs as it is" if is_other else ""
+    if own == INT8:
+        return tuple(dict.fromkeys(flags.precisions)), ""
     chosen = [int8 if precision == INT8 else precision for precision in flags.precisions]
-    return tuple(dict.fromkeys(chosen)) or ("fp32",), note if INT8 in flags.precisions else ""
+    return tuple(dict.fromkeys(chosen)), note if INT8 in flags.precisions else ""
 
 
 def _by_calibration(case: Case, flags: ModelFlags) -> tuple[Case, ...]:

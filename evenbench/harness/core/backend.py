@@ -75,6 +75,8 @@ class Backend(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     """Import names of required packages. Cells are `unavailable` without these packages."""
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    file_precisions: ClassVar[tuple[str, ...]] = ()
+    """Precisions of model files that this backend runs as they are, beside fp32."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     options: ClassVar[Mapping[str, str]] = {}
     """Options for cases, each with a description."""
@@ -109,7 +111,16 @@ class Backend(ABC):
                 else ("networks", "a step around one")
             )
             return f"{self.name} runs {runs}, but {cell.model.name} is {other}"
-        if cell.precision not in self.precisions:
+        if cell.stored_precisions and cell.precision != "fp32":
+            if cell.precision not in self.file_precisions:
+                names = ", ".join(self.file_precisions) or "none but fp32"
+                return f"{self.name} runs files stored in {names}, not in {cell.precision}"
+        elif cell.model.own_precision not in ("fp32", cell.precision):
+            return (
+                f"the file is stored in {cell.model.own_precision}, and no library converts it to "
+                f"{cell.precision}; leave --precision out, or export the model at fp32"
+            )
+        elif cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
         if cell.precision == CALIBRATED and not cell.model.is_calibrated:
             return (

@@ -83,7 +83,8 @@ class Case:
         for model in self.models:
             if not isinstance(model, Model):
                 raise UsageError(f"Case: models holds {model!r}; expected harness.Model values")
-        unknown = sorted(set(self.precisions) - set(PRECISIONS))
+        own = {model.own_precision for model in self.models}
+        unknown = sorted(set(self.precisions) - set(PRECISIONS) - own)
         if unknown:
             raise UsageError(
                 f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 ANY = "any"
-"""The first dimension of an output with a data-dependent shape."""
+"""A size of an output that depends on the data; the first of a detector's outputs."""
 
 DETECTIONS = ("boxes", "labels", "scores", "masks")
 """Names of a detector's outputs (see `harness.accuracy.detection_matching`); masks are optional."""

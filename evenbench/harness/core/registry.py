@@ -230,8 +230,10 @@ def golden_for(cell: Cell) -> Golden:
     )
 
 
-def golden_cell(cell: Cell, backend: str, precision: str = "fp32") -> Cell:
-    """The cell of a golden or yardstick: same model, batch and threads; CPU; no options."""
-    return Cell(
-        cell.model, backend, precision, "cpu", cell.batch, cell.threads, (), cell.default_threads
-    )
+def golden_cell(cell: Cell, backend: str, precision: str = "") -> Cell:
+    """The cell of a golden or yardstick: same model, batch and threads; CPU; no options.
+
+    The default `precision` is the model's own: fp32, or that of the file.
+    """
+    own = precision or cell.model.own_precision
+    return Cell(cell.model, backend, own, "cpu", cell.batch, cell.threads, (), cell.default_threads)

@@ -16,8 +16,8 @@ BATCH = "batch"
 class TensorSpec:
     """Name, shape and dtype of a tensor.
 
-    `shape` holds ints, and at most one `BATCH`, as its first entry in most models. The first entry
-    of a detector's output may be `ANY`.
+    `shape` holds ints, and at most one `BATCH`, as its first entry in most models. Entries
+    of an output may be `ANY`, such as the first of a detector's, or the last of NonZero's.
     """
 
     name: str
@@ -30,16 +30,17 @@ class TensorSpec:
                 f"tensor {self.name} has shape {list(self.shape)}, with {BATCH!r} in two places; "
                 "samples are stacked along a single axis: give a number for the other"
             )
-        if ANY in self.shape[1:]:
+        if BATCH in self.shape and ANY in self.shape:
             raise UsageError(
-                f"tensor {self.name} has shape {list(self.shape)}; {ANY!r} is not the first size; "
-                "objects are listed along the first axis: move it there, or give a number"
+                f"tensor {self.name} has shape {list(self.shape)}; {ANY!r} is not the first size, "
+                f"and beside {BATCH!r} no sample has a size of its own: give a number, or the "
+                "shape of one batch"
             )
 
     @property
     def is_open(self) -> bool:
-        """Whether the size depends on the data."""
-        return self.shape[:1] == (ANY,)
+        """Whether a size depends on the data."""
+        return ANY in self.shape
 
     @property
     def is_batched(self) -> bool:

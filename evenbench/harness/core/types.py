@@ -16,6 +16,7 @@ from evenbench.harness.core import (
     dynamic_axes,
     import_strings,
     serialization,
+    stream_state,
 )
 from evenbench.harness.core.errors import UsageError, naming_fields
 from evenbench.harness.core.tensor_specs import TensorSpec
@@ -26,6 +27,9 @@ ANY, SCORE_THRESHOLD = data_dependent_shapes.ANY, data_dependent_shapes.SCORE_TH
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Every precision for cases. Each backend declares its supported subset."""
+
+FILE_PRECISIONS = ("fp64", "int8")
+"""Further precisions of model files; no conversion makes them."""
 
 CALIBRATED = "int8-static"
 """The precision with ranges from calibration data."""
@@ -85,7 +89,9 @@ class Model:
     outputs, and selects the task metrics: `classification`, `segmentation`, `text`, or `detection`,
     with open sizes allowed in outputs; objects with scores below `score_threshold` are not judged.
     `sizes` are declarations of the same network at other sizes, such as longer and shorter
-    sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`).
+    sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`). `stored`
+    names the precisions in a file, if others than fp32 alone, its own first: `int8`, `fp16,fp32`.
+    `state` maps an input to the output with its value for the next step: `{"h_in": "h_out"}`.
     """
 
     name: str
@@ -106,6 +112,8 @@ class Model:
     arguments: Mapping[str, str] = field(default_factory=dict)
     score_threshold: float = SCORE_THRESHOLD
     sizes: tuple[Model, ...] = ()
+    stored: str = ""
+    state: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
@@ -126,6 +134,7 @@ class Model:
         problem = data_dependent_shapes.problem(
             self.task, self.score_threshold, *unsized
         ) or dynamic_axes.problem(self)
+        problem = problem or stream_state.problem(self.state, self.inputs, self.outputs)
         if problem:
             raise UsageError(f"model {self.name}: {problem}")
 
@@ -136,6 +145,11 @@ class Model:
     def is_calibrated(self) -> bool:
         """Whether the model has calibration data for int8-static."""
         return bool(self.calibration or self.calibration_from)
+
+    @property
+    def own_precision(self) -> str:
+        """The precision at which a file runs as it is; fp32 for all other models."""
+        return self.stored.partition(",")[0] or "fp32"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -149,6 +163,9 @@ class Model:
             del declared["score_threshold"]  # keeps the keys from before thresholds
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = import_strings.portable(declared[key])
+        for late_field in ("stored", "state"):  # keeps the keys from before these fields
+            if not declared[late_field]:
+                del declared[late_field]
         if not self.weights.offsets:
             del declared["weights"]["offsets"]  # keeps the keys from before offsets
         declared["weights"]["train"] = import_strings.portable(self.weights.train)
@@ -230,6 +247,12 @@ class Cell:
     def option(self) -> dict[str, Any]:
         """The options as a dict."""
         return dict(self.options)
+
+    @property
+    def stored_precisions(self) -> frozenset[str]:
+        """The precisions in a file that runs as it is; empty for fp32 files and other cells."""
+        is_own = self.model.stored and self.precision == self.model.own_precision
+        return frozenset(self.model.stored.split(",")) if is_own else frozenset()
 
     @property
     def is_throughput(self) -> bool:

@@ -15,6 +15,9 @@ from typing import Any
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Model
 
+ABSENT = "absent"
+"""The rule, and its word in `--range`, of an optional input without a value."""
+
 KEY = "requested_inputs"
 """The model argument with a request."""
 
@@ -88,6 +91,8 @@ def ranges(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _rule(written: str) -> dict[str, Any] | None:
+    if written == ABSENT:
+        return {ABSENT: True}
     match = RANGE.fullmatch(written)
     if match:
         low, high = map(_number, match.groups())

@@ -30,6 +30,9 @@ HIGHEST = 99
 WORDS = ("a", "the", "cat", "owl", "runs", "on", "évian", "42")
 """Made-up text without a rule."""
 
+SOURCE = "evenbench.harness.inputs:made_up"
+"""The late name of `harness.inputs.made_up`."""
+
 RULES = "values"
 """The model argument with the rules of all inputs, as JSON."""
 

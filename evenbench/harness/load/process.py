@@ -67,8 +67,8 @@ def run(
         session = loaded.session
         check_supported(session, cell, scenario)
         sizes = declared_sizes.load(cell, folders)
-        context = LoadContext(session, loaded.batches, cell, scenario, sizes=sizes)
         loaded.make_ready()
+        context = LoadContext(session, loaded.batches, cell, scenario, sizes=sizes)
         points, block = _sampled(loaded, context)
         peak = provenance.peak_rss_bytes(session)
         attested = session.attest()

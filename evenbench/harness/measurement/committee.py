@@ -108,7 +108,7 @@ class Committee:
     def _opinion(self, judge: Judge, load: Callable[[Path], Session]) -> Opinion:
         session = load(self.artifact)
         self._sessions[judge.name] = session
-        outputs = once(session, self.batches, open_outputs(self.cell.model))
+        outputs = once(session, self.batches, self.cell.model)
         return Opinion(judge.name, judge.source, session.attest().precision, outputs)
 
     def _as_written(self, judge: Judge, wide: Opinion) -> Opinion:
@@ -140,11 +140,13 @@ class Committee:
 
     def _expectation(self) -> tuple[str, dict[str, Any]]:
         """The precision and the outputs of the expectation, in the form of an opinion."""
+        import numpy as np
+
         from evenbench.harness.measurement.judging import stack
 
         kept = dict(enumerate(self.expected))
         outputs = stack(kept, len(self.expected), open_outputs(self.cell.model))
-        kinds = {str(array.dtype) for values in outputs.values() for array in values}
+        kinds = {str(np.asarray(one).dtype) for values in outputs.values() for one in values}
         narrow = {"float16": "fp16", "bfloat16": "bf16"}
         return ",".join(sorted({narrow.get(kind, "fp32") for kind in kinds})) or "fp32", outputs
 

@@ -18,7 +18,7 @@ from evenbench.harness.core.types import Cell
 from evenbench.harness.inputs import batches as inputs
 from evenbench.harness.inputs import expected_outputs
 from evenbench.harness.measurement import committee, yardsticks
-from evenbench.harness.measurement.judging import accuracy, once, open_outputs
+from evenbench.harness.measurement.judging import accuracy, once
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -44,7 +44,7 @@ def make_golden(
     if not golden.judges(plain):
         session = golden.load(artifact, plain)
         try:
-            outputs = once(session, batches, open_outputs(cell.model))
+            outputs = once(session, batches, cell.model)
             alone = committee.Finding(outputs, golden.kind_of(session), session, None)
             return _kept(cell, golden, alone, batches, artifact, input_folder, artifacts, folder)
         finally:
@@ -97,7 +97,7 @@ def _check_repeatable(
     artifact: Path,
 ) -> None:
     """Raise ValueError for a second run with other outputs than the first."""
-    again = once(session, batches, open_outputs(cell.model))
+    again = once(session, batches, cell.model)
     for name, values in wanted.items():
         drift = output_values.drift(values, again[name])
         if drift > 1e-9:

@@ -17,6 +17,7 @@ from evenbench.harness.core.measurements import ParityVerdict, severity
 from evenbench.harness.core.records.parity import AccuracyRecord
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import Cell, Model, to_json
+from evenbench.harness.measurement import streams
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -144,17 +145,15 @@ def accuracy(session: Session, cell: Cell, input_folder: Path) -> AccuracyRecord
     return {"metric": "top-1", "value": hits / len(samples), "count": len(samples)}
 
 
-def once(
-    session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """The outputs of every batch, untimed, in the form of `stack`."""
-    kept = {}
-    for index, batch in enumerate(batches):
-        session.bind(batch)
-        session.step()
-        session.sync()
-        kept[index] = session.fetch()
-    return stack(kept, len(batches), unsized)
+def once(session: Session, batches: Sequence[Arrays], model: Model | None = None) -> dict[str, Any]:
+    """The outputs of every batch, untimed, in the form of `stack`.
+
+    Batches of a `model` with state are the steps of a stream.
+    """
+    state = model.state if model else {}
+    outputs = (outputs for _, outputs in streams.steps(session, batches, state))
+    kept = dict(enumerate(outputs))
+    return stack(kept, len(batches), open_outputs(model) if model else frozenset())
 
 
 def golden_outputs(golden: Path, model: Model) -> dict[str, Any]:

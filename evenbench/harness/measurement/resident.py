@@ -28,6 +28,7 @@ from evenbench.harness.measurement import (
     plausibility,
     provenance,
     sampling,
+    streams,
     timing,
 )
 from evenbench.harness.measurement.phases import Stopwatch
@@ -69,14 +70,19 @@ class ResidentCell:
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
     def make_ready(self) -> None:
-        """Run the first step, then windows of laps until windows agree."""
+        """Run the first step and the steps of a stream, then laps until windows of laps agree."""
         with self.watch.phase("first_step"):
             self.session.bind(self.batches[0])
             self.session.step()
             self.session.sync()
         self.cold_start_seconds += self.watch.seconds["first_step"]
         with self.watch.phase("warm_up"):
+            self.carry_state()
             self.warm = sampling.warm_up(self.session, self.batches, self.plan)
+
+    def carry_state(self) -> None:
+        """Run the steps of a stream, whose states are inputs of all later laps."""
+        self.batches = streams.carried(self.session, self.batches, self.cell.model.state)
 
     @contextmanager
     def sampling(self) -> Iterator[gpu.Watch]:

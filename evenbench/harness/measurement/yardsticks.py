@@ -13,7 +13,7 @@ from evenbench.harness.accuracy import error_spectrum, output_values
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden, Judge
 from evenbench.harness.core.types import Cell
-from evenbench.harness.measurement.judging import once, open_outputs
+from evenbench.harness.measurement.judging import once
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -49,15 +49,15 @@ def measure(
 ) -> OwnErrors:
     """The errors of the yardstick at each precision of `artifacts` against the golden `wanted`.
 
-    The chosen `judge` may bring its own yardstick. Raises the yardstick's error at fp32; another
-    precision without a kernel for this model is left out with the reason.
+    The chosen `judge` may bring its own yardstick. Raises the yardstick's error at the model's own
+    precision; another without a kernel for this model is left out with the reason.
     """
     own = OwnErrors()
     for precision, artifact in artifacts.items():
         try:
             outputs = _outputs(cell, golden, judge, precision, artifact, batches)
         except Exception as error:
-            if precision == "fp32":
+            if precision in ("fp32", cell.model.own_precision):
                 raise
             own.unmeasured[precision] = f"{type(error).__name__}: {error}"
             continue
@@ -83,6 +83,6 @@ def _outputs(
         yardstick = registry.find(golden.yardstick)
         session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
-        return once(session, batches, open_outputs(cell.model))
+        return once(session, batches, cell.model)
     finally:
         session.close()

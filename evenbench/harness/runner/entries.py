@@ -102,6 +102,7 @@ class Entries:
             "by": golden.artifact_key(plain),
             "yardsticks": {precision: entry.sha256 for precision, entry in yardsticks.items()},
             "facts": GOLDEN_FACTS,
+            **({"state": dict(cell.model.state)} if cell.model.state else {}),
             **_committee_key(golden, plain, inputs),
         }
         folders = {"artifact": artifact.path, "inputs": inputs.path}
@@ -118,6 +119,8 @@ class Entries:
         """
         yardsticks = {}
         wanted = {"fp32", cell.precision, *TOLD_APART.get(cell.precision, ())}
+        if cell.stored_precisions:  # the file has no other precision to compare with
+            wanted = {cell.precision}
         for precision in sorted(wanted) if golden.yardstick else ():
             twin = registry.golden_cell(cell, golden.yardstick, precision)
             if not registry.find(golden.yardstick).supports(twin):

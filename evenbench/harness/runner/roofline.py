@@ -30,6 +30,8 @@ WEIGHT_BYTES: Mapping[str, int] = {
     "bf16": 2,
     "int8-dynamic": 1,
     "int8-static": 1,
+    "fp64": 8,
+    "int8": 1,
 }
 """The bytes of one weight at each precision."""
 

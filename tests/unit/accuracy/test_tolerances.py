@@ -13,6 +13,8 @@ TABLE = {
     "bf16": (2e-2, 2e-2, 3.0, 10.0, 0.2, False),
     "int8-dynamic": (0.0, 0.1, 10.0, 10.0, 1.0, True),
     "int8-static": (0.0, 0.15, 10.0, 10.0, 1.0, True),
+    "fp64": (1e-7, 1e-7, 3.0, 0.0, 1e-4, False),
+    "int8": (0.0, 0.03, 3.0, 0.0, 1.0, False),
 }
 """rtol, atol, RMSE factor, floor, ceiling, and whether the task decides."""
 

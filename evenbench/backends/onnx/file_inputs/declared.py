@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evenbench.harness import UsageError
+from evenbench.backends.onnx.file_inputs.value_outputs import KEYS, LENGTH, PRESENT
 from evenbench.harness.inputs.element_types import TEXT
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Declared:
 
     `shape` holds a number, a name, or an empty string for an anonymous size; None is a tensor of
     unknown rank. `kind` is tensor, sequence or map; `shape` and `dtype` of a sequence are those of
-    the elements. An optional input counts as present.
+    the elements; `dtype` of maps is that of the values.
     """
 
     name: str
@@ -32,11 +32,18 @@ class Declared:
     shape: tuple[int | str, ...] | None
     kind: str = TENSOR
     optional: bool = False
+    keys: str = ""
+    """The dtype of the keys of maps, in a sequence or alone; empty for other values."""
 
     @property
     def is_integer(self) -> bool:
         """Whether the elements are whole numbers."""
         return self.dtype.startswith(("int", "uint"))
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether only a run shows which arrays the value has: a sequence, map or optional."""
+        return self.kind != TENSOR or self.optional
 
     def described(self) -> str:
         """The type and shape as text for messages, such as `float32[batch, ?]`."""
@@ -57,23 +64,23 @@ def outputs(graph: onnx.GraphProto) -> list[Declared]:
 
 
 def separated(outputs: Sequence[Declared], names: Sequence[str]) -> list[Declared]:
-    """The outputs with each sequence as its elements, by the names of a run such as `parts[0]`.
-
-    Raises UsageError for an empty sequence, which has nothing to compare.
+    """The outputs with each sequence, map or absent value as arrays, by the names of a run
+    (`value_outputs`).
     """
     flat: list[Declared] = []
     for output in outputs:
-        if output.kind != SEQUENCE:
+        if output.name in names or not output.is_variable:
             flat.append(output)
             continue
-        elements = [name for name in names if name.startswith(f"{output.name}[")]
-        if not elements:
-            raise UsageError(
-                f"output {output.name} is an empty sequence for these inputs, so nothing can be "
-                "compared; give inputs with --inputs for which the sequence has elements"
-            )
-        flat += [Declared(name, output.dtype, None) for name in elements]
+        starts = (f"{output.name}[", f"{output.name}.")
+        parts = [name for name in names if name.startswith(starts)]
+        flat += [Declared(name, _dtype_of_part(output, name), None) for name in parts]
     return flat
+
+
+def _dtype_of_part(output: Declared, name: str) -> str:
+    ends = {KEYS: output.keys, LENGTH: "int64", PRESENT: "bool"}
+    return next((dtype for end, dtype in ends.items() if name.endswith(end)), output.dtype)
 
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:
@@ -84,7 +91,8 @@ def _declared(value: onnx.ValueInfoProto) -> Declared:
     if type_.HasField("sequence_type"):
         kind, type_ = SEQUENCE, type_.sequence_type.elem_type
     if type_.HasField("map_type"):
-        return Declared(value.name, "", None, MAP, optional)
+        held = dtype_of(type_.map_type.value_type.tensor_type.elem_type)
+        return Declared(value.name, held, None, MAP, optional, dtype_of(type_.map_type.key_type))
     tensor = type_.sparse_tensor_type if type_.HasField("sparse_tensor_type") else type_.tensor_type
     return Declared(value.name, dtype_of(tensor.elem_type), _shape(tensor), kind, optional)
 

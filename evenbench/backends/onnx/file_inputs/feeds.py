@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from evenbench.harness import Cell, Model
@@ -22,6 +22,9 @@ SEQUENCES = "sequences"
 
 SEQUENCE_OUTPUTS = "sequence_outputs"
 """The model argument with the names of sequence outputs, as JSON."""
+
+ABSENT = "absent_inputs"
+"""The model argument with the names of absent optional inputs, as JSON."""
 
 PACKED: Mapping[str, int] = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 """Types with several elements per byte, and the bits of an element."""
@@ -42,20 +45,25 @@ KINDS: Mapping[str, tuple[str, int]] = {
 """ONNX Runtime's names of narrow types: the dtype of a `TensorSpec`, and ONNX's number."""
 
 
-def elements(name: str, count: int) -> list[str]:
-    """The names of the elements of a sequence input."""
-    return [f"{name}[{index}]" for index in range(count)]
-
-
 def sequences_of(model: Model, argument: str = SEQUENCES) -> list[str]:
-    """The names of the sequences among the inputs, or outputs, of a user's ONNX file."""
+    """The names in an argument of a user's ONNX file: the sequences among inputs, or others."""
     names: list[str] = json.loads(model.arguments.get(argument, "[]"))
     return names
 
 
-def joined(arrays: Mapping[str, Any], sequences: Sequence[str]) -> dict[str, Any]:
-    """The arrays by the file's names, with the elements of each sequence as a list."""
-    feeds: dict[str, Any] = {name: [] for name in sequences}
+def of_model(arrays: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The feeds of a user's ONNX file for the arrays of a model's inputs."""
+    return joined(arrays, sequences_of(model), sequences_of(model, ABSENT))
+
+
+def joined(
+    arrays: Mapping[str, Any], sequences: Sequence[str], absent: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The arrays by the file's names, with the elements of each sequence as a list.
+
+    An `absent` optional input is None.
+    """
+    feeds: dict[str, Any] = {**dict.fromkeys(absent), **{name: [] for name in sequences}}
     for name, array in arrays.items():
         match = ELEMENT.fullmatch(name)
         if match and match["name"] in sequences:
@@ -65,44 +73,49 @@ def joined(arrays: Mapping[str, Any], sequences: Sequence[str]) -> dict[str, Any
     return feeds
 
 
-def separated(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs by name, with the elements of each sequence as `name[0]`, `name[1]`, ..."""
-    named: dict[str, Any] = {}
-    for name, output in outputs.items():
-        if isinstance(output, list):
-            named |= dict(zip(elements(name, len(output)), output, strict=True))
-        else:
-            named[name] = output
-    return named
-
-
 def is_narrow(dtype: str) -> bool:
     """Whether a dtype of a `TensorSpec` needs a value of ONNX Runtime's own."""
     return dtype in [name for name, _ in KINDS.values()]
 
 
-def refuses(cell: Cell) -> str:
-    """The reason why only sessions on values of ONNX Runtime take a cell's inputs, or empty."""
-    sequences = sequences_of(cell.model)
-    if sequences:
-        return f"input {sequences[0]} is a sequence, which only ort takes"
-    lists = sequences_of(cell.model, SEQUENCE_OUTPUTS)
-    if lists:
-        return f"output {lists[0]} is a sequence, which only ort returns"
+TENSORS, LISTS = "tensors", "lists"
+"""Kinds of values beyond numpy's numbers: tensors of text and narrow types; sequences and maps."""
+
+
+def refuses(cell: Cell, takes: Collection[str] = ()) -> str:
+    """The reason why a runtime does not take the values of a cell, or an empty string.
+
+    `takes` are the kinds of values that its sessions take.
+    """
+    reason = "" if LISTS in takes else _lists(cell)
+    return reason or ("" if TENSORS in takes else _exotic_tensors(cell))
+
+
+def _lists(cell: Cell) -> str:
+    for argument, words in (
+        (SEQUENCES, "input {} is a sequence, which only ort takes"),
+        (ABSENT, "input {} is optional and absent, which only ort takes"),
+        (SEQUENCE_OUTPUTS, "output {} is a sequence, a map or optional, which only ort returns"),
+    ):
+        names = sequences_of(cell.model, argument)
+        if names:
+            return words.format(names[0])
+    return ""
+
+
+def _exotic_tensors(cell: Cell) -> str:
     for spec in cell.model.inputs:
         if spec.dtype == element_types.TEXT or is_narrow(spec.dtype):
             words = "text" if spec.dtype == element_types.TEXT else spec.dtype
-            return f"input {spec.name} is {words}, which only ort takes"
+            return f"input {spec.name} is {words}, which only ort and openvino take"
     return ""
 
 
 def value(runtime: Any, array: Any) -> Any:
     """The array as ONNX Runtime's value, copied."""
-    import numpy as np
-
     number = next(number for name, number in KINDS.values() if name == str(array.dtype))
     ort_value = runtime.OrtValue.ortvalue_from_shape_and_type(list(array.shape), number)
-    data = _packed(array) if str(array.dtype) in PACKED else np.ascontiguousarray(array)
+    data = raw_bytes(array)
     ctypes.memmove(ort_value.data_ptr(), data.ctypes.data, data.nbytes)
     return ort_value
 
@@ -115,10 +128,11 @@ def prepared(session: Any, runtime: Any, arrays: Mapping[str, Any]) -> dict[str,
     every = any(output.type in KINDS for output in session.get_outputs())
     ready: dict[str, Any] = {}
     for name, array in arrays.items():
-        if not isinstance(array, list) and is_narrow(str(array.dtype)):
+        if array is not None and not isinstance(array, list) and is_narrow(str(array.dtype)):
             ready[name] = value(runtime, array)
         else:
-            ready[name] = runtime.OrtValue.ortvalue_from_numpy(array) if every else array
+            is_value = every and array is not None
+            ready[name] = runtime.OrtValue.ortvalue_from_numpy(array) if is_value else array
     return ready
 
 
@@ -140,12 +154,25 @@ def fetched(output: Any) -> Any:
 
 
 def _read(output: Any) -> Any:
+    name, _ = KINDS[output.data_type()]
+    data = ctypes.string_at(output.data_ptr(), output.tensor_size_in_bytes())
+    return from_bytes(data, name, output.shape())
+
+
+def raw_bytes(array: Any) -> Any:
+    """The bytes of a narrow array in a runtime's memory, as uint8 in one dimension."""
     import numpy as np
 
-    name, _ = KINDS[output.data_type()]
-    dtype, shape = element_types.dtype_of(name), output.shape()
-    size = output.tensor_size_in_bytes()
-    raw = np.frombuffer(ctypes.string_at(output.data_ptr(), size), np.uint8)
+    if str(array.dtype) in PACKED:
+        return _packed(array)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def from_bytes(data: bytes, name: str, shape: Sequence[int]) -> Any:
+    """The array of narrow type `name` in a runtime's memory."""
+    import numpy as np
+
+    dtype, raw = element_types.dtype_of(name), np.frombuffer(data, np.uint8)
     if name not in PACKED:
         return raw.view(dtype).reshape(shape).copy()
     bits = PACKED[name]

@@ -54,27 +54,52 @@ def filled(inputs: Mapping[str, Shape], batch: int) -> dict[str, list[int]]:
     }
 
 
-def seen(
+Shapes = Mapping[str, Sequence[int]]
+
+
+def of_runs(
     outputs: Sequence[Declared],
-    one: Mapping[str, Sequence[int]],
-    two: Mapping[str, Sequence[int]],
+    inferred: Mapping[str, Shape],
+    one: Shapes,
+    two: Shapes,
+    others: Sequence[Shapes],
     known: Known,
 ) -> dict[str, Shape]:
-    """The shape of each output from trial runs at two batch sizes that differ by one."""
-    return {
-        output.name: _combined(output, one.get(output.name), two.get(output.name), known)
-        for output in outputs
-    }
+    """The shape of each output from trial runs, and from inference for outputs without a shape.
+
+    `one` and `two` are runs at batch sizes that differ by one, `others` runs on other values.
+    """
+    sizes: dict[str, Shape] = {}
+    for output in outputs:
+        name = output.name
+        seen = _combined(output, one.get(name), two.get(name), known)
+        sizes[name] = inferred.get(name, seen)
+        if name in one:
+            runs = [one[name], *(other[name] for other in others if name in other)]
+            sizes[name] = varied(opened(output, inferred.get(name, ()), seen), runs)
+    return sizes
 
 
 def opened(output: Declared, inferred: Shape, shape: Shape) -> Shape:
-    """The `shape` of a trial run, with `ANY` for a number of rows that depends on values.
+    """The `shape` of a trial run, with `ANY` for sizes that depend on values.
 
     The file names such a size, no input has the name, and inference finds no number.
     """
-    name = output.shape[0] if output.shape else ""
-    depends = isinstance(name, str) and name and inferred[:1] == (name,)
-    return (ANY, *shape[1:]) if depends and shape[:1] != (BATCH,) else shape
+    names = output.shape or ()
+    if len(names) != len(shape) or len(inferred) != len(shape):
+        return shape
+    return tuple(
+        ANY if size != BATCH and isinstance(name, str) and name and known == name else size
+        for name, known, size in zip(names, inferred, shape, strict=True)
+    )
+
+
+def varied(shape: Shape, runs: Sequence[Sequence[int]]) -> Shape:
+    """The `shape` with `ANY` for sizes that differ between `runs` on other values."""
+    if any(len(run) != len(shape) for run in runs):
+        return shape
+    sizes = zip(shape, *runs, strict=True)
+    return tuple(size if len(set(seen)) == 1 else ANY for size, *seen in sizes)
 
 
 def _shapes(model: onnx.ModelProto, shapes: dict[str, list[int]]) -> dict[str, list[int]]:

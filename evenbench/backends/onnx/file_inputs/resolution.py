@@ -10,7 +10,14 @@ from typing import Any
 
 from evenbench.backends.onnx import description
 from evenbench.backends.onnx.file_inputs import declared as file_tensors
-from evenbench.backends.onnx.file_inputs import feeds, notes, output_shapes, size_guesses, values
+from evenbench.backends.onnx.file_inputs import (
+    given_inputs,
+    notes,
+    output_shapes,
+    size_guesses,
+    value_outputs,
+    values,
+)
 from evenbench.backends.onnx.file_inputs.consumers import Consumers
 from evenbench.backends.onnx.file_inputs.declared import ELEMENTS, MAP, SEQUENCE, Declared
 from evenbench.backends.onnx.file_inputs.sizes import Sizes
@@ -79,23 +86,23 @@ class Resolver:
         return file_tensors.inputs(self.model.graph)
 
     @cached_property
+    def absent(self) -> tuple[str, ...]:
+        """The optional inputs without a value."""
+        return given_inputs.absent(self.inputs, self.raw, self.request.ranges)
+
+    @property
+    def present(self) -> list[Declared]:
+        """The inputs that get a value."""
+        return [item for item in self.inputs if item.name not in self.absent]
+
+    @cached_property
     def outputs(self) -> list[Declared]:
         return file_tensors.outputs(self.model.graph)
 
     @cached_property
     def given(self) -> Given | None:
         """The given samples under the file's names and in its dtypes."""
-        if self.raw is None:
-            return None
-        wanted: dict[str, tuple[int | None, str]] = {}
-        for declared in self.inputs:
-            rank = None if declared.shape is None else len(declared.shape)
-            names = [declared.name]
-            if declared.kind == SEQUENCE:
-                count = sum(name.startswith(f"{declared.name}[") for name in self.raw.samples[0])
-                names = feeds.elements(declared.name, count)
-            wanted |= dict.fromkeys(names, (rank, declared.dtype))
-        return self.raw.fitted(wanted)
+        return given_inputs.fitted(self.present, self.raw) if self.raw else None
 
     @cached_property
     def trial(self) -> Trial:
@@ -118,17 +125,11 @@ class Resolver:
         double = [name for name in names if names.count(name) > 1]
         if double:
             raise UsageError(f"the file lists output {double[0]} twice; export it again")
-        for output in self.outputs:
-            if output.kind == MAP:
-                raise UsageError(
-                    f"output {output.name} holds maps, and only tensors are compared; export the "
-                    "model with tensors as outputs (scikit-learn: zipmap=False)"
-                )
 
     def _sizes(self, attempt: int) -> Sizes:
         known = self.given.shapes if self.given else {}
         dims = {**self._photo_sizes(), **self.request.dims}
-        return Sizes(self.inputs, dims, known, attempt, bool(self.request.batches))
+        return Sizes(self.present, dims, known, attempt, bool(self.request.batches))
 
     def _photo_sizes(self) -> dict[str, list[int]]:
         """The sizes of a photo for the free dimensions of the only input, by place."""
@@ -146,8 +147,7 @@ class Resolver:
         """A resolution by these sizes, and the refusal of a trial run, if any."""
         batch = self._batch(sizes)
         at_batch = output_shapes.filled(sizes.resolved, batch)
-        graph = Consumers(self.model, dict(at_batch))
-        rules = {} if self.given else self._rules(graph, at_batch)
+        rules = {} if self.given else self._rules(at_batch)
         inputs, sequences = self._input_specs(sizes)
         known = output_shapes.Known(
             {name: size for name, (size, _) in sizes.guesses.items()} | sizes.named,
@@ -157,14 +157,14 @@ class Resolver:
         )
         shapes = output_shapes.inferred(self.model, self.outputs, sizes.resolved, known)
         refusal, flat = "", self.outputs
-        lists = [output.name for output in self.outputs if output.kind == SEQUENCE]
+        lists = [output.name for output in self.outputs if output.is_variable]
         doubtful = bool(self.inputs) and self._is_doubtful(sizes, rules, shapes)
         if (doubtful or lists) and not self.trial.refusal:
             flat, shapes, refusal = self._tried(inputs, rules, sequences, shapes, known)
         if lists and flat is self.outputs:
             raise UsageError(
-                f"output {lists[0]} is a sequence; only a run shows its length, and ONNX Runtime "
-                f"refuses: {refusal or self.trial.refusal}; give real inputs with --inputs"
+                f"output {lists[0]} is a sequence, a map or optional; a run shows its tensors, but "
+                f"ONNX Runtime refuses: {refusal or self.trial.refusal}; give inputs by --inputs"
             )
         outputs = tuple(
             TensorSpec(output.name, shapes[output.name], output.dtype) for output in flat
@@ -181,16 +181,15 @@ class Resolver:
             )
         return sizes.batch or (wanted[0] if wanted else 1)
 
-    def _rules(
-        self, graph: Consumers, shapes: Mapping[str, Sequence[int]]
-    ) -> dict[str, Mapping[str, Any]]:
-        rules: dict[str, Mapping[str, Any]] = dict(values.rules(graph, self.inputs, shapes))
+    def _rules(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Mapping[str, Any]]:
+        graph = Consumers(self.model, dict(shapes))
+        rules: dict[str, Mapping[str, Any]] = dict(values.rules(graph, self.present, shapes))
         rules |= {name: {**rule, "why": "--range"} for name, rule in self.request.ranges.items()}
-        return rules
+        return {name: rule for name, rule in rules.items() if name not in self.absent}
 
     def _input_specs(self, sizes: Sizes) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
         specs: list[TensorSpec] = []
-        for declared in self.inputs:
+        for declared in self.present:
             shape = sizes.resolved[declared.name]
             if declared.kind != SEQUENCE:
                 specs.append(TensorSpec(declared.name, shape, declared.dtype))
@@ -199,9 +198,9 @@ class Resolver:
             known = self.given.shapes if self.given else {}
             specs += [
                 TensorSpec(name, known.get(name, whole), declared.dtype)
-                for name in feeds.elements(declared.name, self._elements(declared))
+                for name in value_outputs.elements(declared.name, self._elements(declared))
             ]
-        sequences = tuple(item.name for item in self.inputs if item.kind == SEQUENCE)
+        sequences = tuple(item.name for item in self.present if item.kind == SEQUENCE)
         return tuple(specs), sequences
 
     def _elements(self, declared: Declared) -> int:
@@ -227,7 +226,7 @@ class Resolver:
         sequences: tuple[str, ...],
         shapes: Mapping[str, Shape],
         known: output_shapes.Known,
-    ) -> tuple[Sequence[Declared], dict[str, Shape], str]:
+    ) -> tuple[Sequence[Declared], Mapping[str, Shape], str]:
         """The outputs and their shapes in trial runs at two batch sizes, and any refusal.
 
         The elements of a sequence are separate outputs.
@@ -235,25 +234,17 @@ class Resolver:
 
         def run(batch: int, seed: int = 0) -> tuple[dict[str, list[int]], str]:
             arrays = self._first_batch(inputs, rules, batch, seed)
-            return self.trial.run(arrays, sequences)
+            return self.trial.run(arrays, sequences, self.absent)
 
         one, refusal = run(known.batch)
         if refusal:
-            return self.outputs, dict(shapes), refusal
+            return self.outputs, shapes, refusal
         batched = any(spec.batch_axis is not None for spec in inputs)
         two = run(known.batch + 1)[0] if batched and not self.given else one
-        again, _ = run(known.batch, seed=1)
-        varying = {name for name, shape in one.items() if again.get(name, shape) != shape}
+        others = [run(known.batch, seed)[0] for seed in (1, 2)]
         flat = file_tensors.separated(self.outputs, list(one))
-        seen = output_shapes.seen(flat, one, two or one, known)
-        unseen = varying | {output.name for output in flat if output.name not in one}
-        sizes = {
-            output.name: output_shapes.opened(
-                output, shapes.get(output.name, ()), seen[output.name]
-            )
-            for output in flat
-        }
-        return flat, {**sizes, **{name: shapes.get(name, sizes[name]) for name in unseen}}, ""
+        sizes = output_shapes.of_runs(flat, shapes, one, two or one, others, known)
+        return flat, sizes, ""
 
     def _first_batch(
         self,
@@ -286,7 +277,7 @@ class Resolver:
         graph = Consumers(self.model, dict(shapes))
         fixed = {
             name
-            for name, rule in values.rules(graph, self.inputs, shapes).items()
+            for name, rule in values.rules(graph, self.present, shapes).items()
             if "low" not in rule
         }
         names = [
@@ -295,5 +286,6 @@ class Resolver:
             if spec.name not in fixed and self.given.samples[0][spec.name].size > 1
         ]
         varied = self.given.varied(names).samples
-        refused = any(self.trial.run(sample, resolution.sequences)[1] for sample in varied)
+        tried = (self.trial.run(item, resolution.sequences, self.absent) for item in varied)
+        refused = any(error for _, error in tried)
         return [] if refused else names

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evenbench.backends.onnx.file_inputs import feeds
+from evenbench.backends.onnx.file_inputs import feeds, value_outputs
 
 
 @dataclass
@@ -40,16 +40,16 @@ class Trial:
             self.refusal = _first_line(error)
 
     def run(
-        self, arrays: Mapping[str, Any], sequences: Sequence[str]
+        self, arrays: Mapping[str, Any], sequences: Sequence[str], absent: Sequence[str] = ()
     ) -> tuple[dict[str, list[int]], str]:
-        """The shape of each output that is a tensor, and the error, if any."""
+        """The shape of each output, as arrays of `value_outputs`, and the error, if any."""
         names = [output.name for output in self.session.get_outputs()]
-        inputs = feeds.joined(arrays, sequences)
+        inputs = feeds.joined(arrays, sequences, absent)
         try:
             outputs = feeds.run(self.session, self.runtime, names, inputs)
         except Exception as error:  # invalid values or sizes
             return {}, _first_line(error)
-        named = feeds.separated(dict(zip(names, outputs, strict=True)))
+        named = value_outputs.separated(dict(zip(names, outputs, strict=True)))
         shapes = {
             name: output.shape() if callable(output.shape) else output.shape
             for name, output in named.items()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evenbench.backends.onnx import precision
 from evenbench.backends.onnx.file_inputs import feeds
-from evenbench.backends.onnx.file_inputs.declared import SEQUENCE
 from evenbench.backends.onnx.file_inputs.resolution import Resolution, Resolver
 from evenbench.harness import Model, UsageError
 from evenbench.harness.core import registry
@@ -48,8 +48,12 @@ def described(model: Model) -> dict[str, Any]:
 
 
 def _facts(resolver: Resolver, resolution: Resolution) -> dict[str, Any]:
-    lists = [output.name for output in resolver.outputs if output.kind == SEQUENCE]
-    names = {feeds.SEQUENCES: resolution.sequences, feeds.SEQUENCE_OUTPUTS: lists}
+    lists = [output.name for output in resolver.outputs if output.is_variable]
+    names = {
+        feeds.SEQUENCES: resolution.sequences,
+        feeds.SEQUENCE_OUTPUTS: lists,
+        feeds.ABSENT: resolver.absent,
+    }
     sequences = {key: json.dumps(value) for key, value in names.items() if value}
     notes = list(resolution.notes)
     if resolver.given:
@@ -66,6 +70,7 @@ def _facts(resolver: Resolver, resolution: Resolution) -> dict[str, Any]:
         "inputs_from": source[0],
         "calibration_from": source[1],
         "batch": resolution.batch,
+        "stored": precision.stored(resolver.model),
         "notes": notes,
     }
 

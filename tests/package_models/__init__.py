@@ -1,0 +1,1 @@
+"""Model files that packages on the registry ship, as people have them."""
