@@ -1,4 +1,4 @@
-"""Saving as JSON Lines, printing, keys, the navigation's width and a profile, in a real Chromium."""
+"""Saving as JSON Lines, printing, keys, the width of the navigation and a profile, in Chromium."""
 
 from __future__ import annotations
 
