@@ -246,10 +246,10 @@ def run(
             else:
                 tell(loaded.take_laps(number, command.get("untimed", 1)))
         measured = loaded.measured()
-        if not loaded.kept:
-            loaded.keep_outputs()
         measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)
         measured["steady_rss_bytes"] = provenance.steady_rss_bytes(session)
+        if not loaded.kept:
+            loaded.keep_outputs()
         observed = loaded.differences()
         attested = session.attest()
         measured |= loaded.judged()

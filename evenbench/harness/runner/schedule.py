@@ -34,13 +34,15 @@ from evenbench.harness.runner import (
 )
 from evenbench.harness.runner.dataset_scoring import SCORED, LabelledData
 from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
-from evenbench.harness.runner.group_sweep import GroupSweep, Resident
+from evenbench.harness.runner.group_sweep import GroupSweep
 from evenbench.harness.runner.job import Job, Measurement, Reply
 from evenbench.harness.runner.journal import Journal
 from evenbench.harness.runner.other_side import OtherSide
 from evenbench.harness.runner.preparation import Preparer
 from evenbench.harness.runner.prepared import Prepared
+from evenbench.harness.runner.resident_member import Resident
 from evenbench.harness.runner.sweep import Part, record, take_over
+from evenbench.harness.runner.turn_rules import UntilPrecise
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class Run:
         sweep = GroupSweep(
             str(group.sweeps),
             members,
-            self.plan,
+            UntilPrecise(self.plan),
             self._start,
             schedule.shuffle,
             lambda kind, text: self._tell(kind, f"{name}: {text}{so_far}"),

@@ -50,6 +50,31 @@ class Part:
     beside: str = ""
     """Key of the cell beside which this cell of another side is measured; usually empty."""
 
+    @property
+    def name(self) -> str:
+        """The id of the cell."""
+        return self.cell.id
+
+    @property
+    def label(self) -> str:
+        """The backend, for a display."""
+        return self.cell.backend_label
+
+    @property
+    def device(self) -> str:
+        """The device of the cell."""
+        return self.cell.device
+
+    @property
+    def threads(self) -> int:
+        """The threads of the cell."""
+        return self.cell.threads
+
+    @property
+    def peak_bytes(self) -> int:
+        """The peak memory of the largest process so far; 0 before the first."""
+        return max((process["peak_rss_bytes"] for process in self.processes), default=0)
+
 
 @dataclass
 class Sweep:

@@ -13,9 +13,11 @@ import pytest
 
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.environment import memory
-from evenbench.harness.runner.group_sweep import GroupSweep, Member, Resident, pin
+from evenbench.harness.runner.group_sweep import GroupSweep, pin
 from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.resident_member import Member, Resident
 from evenbench.harness.runner.sweep import Part
+from evenbench.harness.runner.turn_rules import UntilPrecise
 from tests.unit.builders import cell, plan
 
 MIB = 2**20
@@ -93,7 +95,7 @@ class Bench:
         sweep = GroupSweep(
             name,
             list(self.parts.values()),
-            chosen or plan(most_rounds=8),
+            UntilPrecise(chosen or plan(most_rounds=8)),
             self.start,
             random.Random(0),
         )
