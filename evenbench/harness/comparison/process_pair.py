@@ -50,6 +50,7 @@ class PairSide:
     side: Side
     prepared: Mapping[str, Any]
     peak_bytes = 0
+    start_seconds = 0.0
 
     @property
     def label(self) -> str:

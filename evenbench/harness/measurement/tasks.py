@@ -133,7 +133,9 @@ def measure(job: Job, channel: Channel) -> dict[str, Any]:
     folders = _paths(job)
     score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
     commands, tell = channel.commands(), channel.tell
-    return resident.run(job.cell, payload.plan, folders, channel.enter, score, commands, tell)
+    return resident.run(
+        job.cell, payload.plan, folders, channel.enter, score, commands, tell, payload.pauses
+    )
 
 
 def dataset(job: Job, channel: Channel) -> dict[str, Any]:

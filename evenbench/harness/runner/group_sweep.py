@@ -1,7 +1,8 @@
 """A sweep of a group: a resident process of every member, measured in turns.
 
 All members are loaded and warmed up one after the other, each with the others stopped, so that cold
-start, load and memory are those of a single process. Then each round gives every member a turn. The
+start, load and memory are those of a single process. Once these are known, members of later sweeps
+load two at a time, and warm up one after the other. Then each round gives every member a turn. The
 idle members are stopped, because idle threads of a pool spin on the cores of the timed member.
 `evenbench run` sweeps the cells of a group, `evenbench compare` the two sides of a cell; a
 `TurnRule` has what differs: the command of a turn, and the number of rounds.
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from evenbench.harness.environment import cpu, gpu, memory
+from evenbench.harness.runner.child_process import first_to_speak
 from evenbench.harness.runner.job import Reply
 from evenbench.harness.runner.resident_member import C, Member, Start
 from evenbench.harness.runner.turn_order import balanced_orders
@@ -32,7 +34,8 @@ FIRST_NEED = 1.5
 class GroupSweep(Generic[C]):
     """A sweep of the group's members, named `name`. The first of `parts` is the reference.
 
-    `listen` gets a kind and a text: `measure` before every step, `round` after every round.
+    `listen` gets a kind and a text: `measure` before every step, `round` after every round. With
+    `slots` above 1, so many members load at a time; `start` then starts workers that pause.
     """
 
     name: str
@@ -41,6 +44,7 @@ class GroupSweep(Generic[C]):
     start: Start[C]
     shuffle: random.Random
     listen: Callable[[str, str], None] = lambda kind, text: None
+    slots: int = 1
     replies: list[tuple[C, Reply]] = field(default_factory=list, init=False)
     """The replies so far; a reference in two sets of processes has two."""
     members: list[Member[C]] = field(default_factory=list, init=False)
@@ -66,6 +70,7 @@ class GroupSweep(Generic[C]):
         with ExitStack() as stack:
             self.members, waiting = self._load(parts, stack)
             self.cores = pin(self.members, self.shuffle)
+            self._warm_up()
             self._take_turns()
             together = [member.part for member in self.members]
             for member in self.members:
@@ -75,30 +80,61 @@ class GroupSweep(Generic[C]):
         return waiting
 
     def _load(self, parts: Sequence[C], stack: ExitStack) -> tuple[list[Member[C]], list[C]]:
-        """The loaded, warm and stopped members; and the parts without room in memory.
-
-        The reference comes first, but two parts are loaded in random order.
-        """
+        """The loaded and stopped members; and the parts without room in memory."""
         members: list[Member[C]] = []
+        loading: list[Member[C]] = []
         waiting: list[C] = []
-        reference, *others = parts
-        order = [reference, *self.shuffle.sample(others, len(others))]
-        if len(order) == 2:
-            self.shuffle.shuffle(order)
-        for part in order:
-            if len(members) > 1 and not _has_room(part, members):
-                waiting.append(part)
-                continue
-            self.listen("measure", f"loading {part.label}")
-            member = Member(part, stack.enter_context(self.start(part)))
-            failure = member.load()
+        order = self._order(parts)
+        while order or loading:
+            while order and len(loading) < self.slots:
+                part = order.pop(0)
+                if len(members) + len(loading) > 1 and not _has_room(part, members, loading):
+                    waiting.append(part)
+                    continue
+                self.listen("measure", f"loading {part.label}")
+                loading.append(Member(part, stack.enter_context(self.start(part))))
+            if not loading:
+                break
+            member, failure = self._first_loaded(loading)
+            loading.remove(member)
             if failure is None:
-                members.insert(0 if part is reference else len(members), member)
+                members.insert(0 if member.part is parts[0] else len(members), member)
             elif len(parts) > 2 and members and self._may_lack_memory(member, failure):
-                waiting.append(part)
+                waiting.append(member.part)
             else:
                 self._fail(member, failure)
         return members, waiting
+
+    def _order(self, parts: Sequence[C]) -> list[C]:
+        """The order of loading: the reference first, but two parts in random order.
+
+        Of members that load beside others the slowest comes first, and nobody waits for it.
+        """
+        reference, *others = parts
+        order = [reference, *self.shuffle.sample(others, len(others))]
+        if self.slots > 1:
+            return sorted(order, key=lambda part: -part.start_seconds)
+        if len(order) == 2:
+            self.shuffle.shuffle(order)
+        return order
+
+    def _first_loaded(self, loading: Sequence[Member[C]]) -> tuple[Member[C], Reply | None]:
+        """The member that is loaded first, or has failed, with the reply of the failure."""
+        if self.slots == 1:
+            return loading[0], loading[0].load()
+        by_process = {one.resident.worker.process: one for one in loading}
+        earliest = min(loading, key=lambda member: member.resident.deadline)
+        while True:
+            process = first_to_speak(list(by_process), earliest.resident.deadline)
+            member = by_process[process] if process else earliest
+            if loaded := member.advance():
+                return member, None if loaded is True else loaded
+
+    def _warm_up(self) -> None:
+        """Warm up the members that paused after loading, each with the others stopped."""
+        for member in list(self.members if self.slots > 1 else ()):
+            message = member.ask({"do": "warm_up"})
+            self._drop(member, message if isinstance(message, Reply) else None)
 
     def _may_lack_memory(self, member: Member[C], failure: Reply) -> bool:
         """Whether the kernel killed the process, for the first time in this sweep."""
@@ -147,13 +183,16 @@ def pin(members: Sequence[Member[C]], shuffle: random.Random) -> list[int]:
     return cores
 
 
-def _has_room(part: C, members: Sequence[Member[C]]) -> bool:
-    """Whether the machine and the device have memory left for a further member.
+def _has_room(part: C, members: Sequence[Member[C]], loading: Sequence[Member[C]]) -> bool:
+    """Whether the machine and the device have memory left beside `members` and those `loading`.
 
-    Its earlier processes say how much of the machine's memory the member needs.
+    Its earlier processes say how much of the machine's memory the part needs.
     """
-    sizes = [member.resident.worker.process.resident_bytes() for member in members]
+    growing = [_resident_bytes(member) for member in loading]
+    sizes = [*map(_resident_bytes, members), *growing]
     need = part.peak_bytes or FIRST_NEED * max(sizes)
+    for member, size in zip(loading, growing, strict=True):
+        need += max(0, member.part.peak_bytes - size)
     if memory.available_bytes() - need <= FREE_SHARE * memory.total_bytes():
         return False
     device = gpu.memory_bytes(part.device)
@@ -161,3 +200,7 @@ def _has_room(part: C, members: Sequence[Member[C]]) -> bool:
         return True
     free, total = device
     return free - FIRST_NEED * max(member.device_bytes for member in members) > FREE_SHARE * total
+
+
+def _resident_bytes(member: Member[C]) -> int:
+    return member.resident.worker.process.resident_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -36,6 +37,10 @@ class Candidate(Protocol):
     def peak_bytes(self) -> int:
         """The memory of an earlier process; 0 if unknown."""
 
+    @property
+    def start_seconds(self) -> float:
+        """The time of starting and loading an earlier process; 0 if unknown."""
+
 
 C = TypeVar("C", bound=Candidate)
 C_contra = TypeVar("C_contra", bound=Candidate, contravariant=True)
@@ -43,10 +48,16 @@ C_contra = TypeVar("C_contra", bound=Candidate, contravariant=True)
 
 @dataclass
 class Resident:
-    """A started worker, and the function that completes its reply."""
+    """A started worker, and the function that completes its reply.
+
+    `advance` returns the next message of a worker that pauses after loading, and None for a phase;
+    at the `deadline` it kills the worker.
+    """
 
     worker: TurnWorker
     complete: Callable[[Reply], Reply] = lambda reply: reply
+    advance: Callable[[], Mapping[str, Any] | Reply | None] | None = None
+    deadline: float = math.inf
 
 
 class Start(Protocol[C_contra]):
@@ -65,6 +76,8 @@ class Member(Generic[C]):
     """Time of loading and of all turns; the process is stopped otherwise."""
     device_bytes: int = 0
     """Memory of the device that loading took; 0 on a CPU."""
+    begin: float = field(default_factory=time.monotonic)
+    """When the process was started."""
     turns: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """The reply of each turn, by round."""
 
@@ -97,6 +110,19 @@ class Member(Generic[C]):
         """The answer to a command, or the reply of a failed process."""
         with self.awake() as worker:
             return worker.ask(command)
+
+    def advance(self) -> Reply | bool:
+        """Whether a process that pauses after loading has loaded, or the reply of a failure.
+
+        The loaded process is stopped.
+        """
+        assert self.resident.advance is not None
+        message = self.resident.advance()
+        if message is None:
+            return False
+        self.resident.worker.process.stop()
+        self.awake_seconds = time.monotonic() - self.begin
+        return message if isinstance(message, Reply) else True
 
     def take_turn(self, number: int, command: Mapping[str, Any]) -> Reply | None:
         """Take the turn of a round; returns the reply of a failed process."""

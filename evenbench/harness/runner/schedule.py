@@ -26,6 +26,7 @@ from evenbench.harness.results.records import Record
 from evenbench.harness.results.run_file import RunFile
 from evenbench.harness.runner import (
     journal,
+    loading,
     outcome,
     outlook,
     parallel_preparation,
@@ -182,13 +183,15 @@ class Run:
     ) -> None:
         name = f"{group.name} sweep {group.sweeps + 1}"
         so_far = standing.of(group, schedule)
+        slots = loading.slots(members)
         sweep = GroupSweep(
             str(group.sweeps),
             members,
             UntilPrecise(self.plan),
-            self._start,
+            partial(self._start, pauses=slots > 1),
             schedule.shuffle,
             lambda kind, text: self._tell(kind, f"{name}: {text}{so_far}"),
+            slots,
         )
         begin = time.monotonic()
         group.sweeps += 1
@@ -223,14 +226,15 @@ class Run:
         return roofline.of(part.cell, work, self._peaks.of(part.cell)) if work else None
 
     @contextmanager
-    def _start(self, part: Part) -> Iterator[Resident]:
+    def _start(self, part: Part, /, pauses: bool = False) -> Iterator[Resident]:
         """Start a part's process; a cell's first process is scored on the labelled data."""
         assert part.prepared is not None
         if part.cell.side:
             with self.sides[part.cell.side].start(part.cell) as other:
                 yield Resident(other)
             return
-        job = Job("measure", part.cell, Measurement(self.plan), folders=part.prepared.folders())
+        payload = Measurement(self.plan, pauses=pauses)
+        job = Job("measure", part.cell, payload, folders=part.prepared.folders())
         with tempfile.TemporaryDirectory() as folder:
             labelled, complete = self.labelled, _unchanged
             control = registry.row(part.cell.backend).role == "control"
@@ -238,7 +242,7 @@ class Run:
                 job = scoring = labelled.scoring(job, folder)
                 complete = partial(labelled.scored, scoring)
             with self._preparer.start(job) as worker:
-                yield Resident(worker, complete)
+                yield loading.resident(worker, complete) if pauses else Resident(worker, complete)
 
     def _count(self, part: Part) -> None:
         """Update `steps`: a cell takes a step to prepare and a step per process."""

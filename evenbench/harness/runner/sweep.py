@@ -75,6 +75,12 @@ class Part:
         """The peak memory of the largest process so far; 0 before the first."""
         return max((process["peak_rss_bytes"] for process in self.processes), default=0)
 
+    @property
+    def start_seconds(self) -> float:
+        """The time to start and load a process that loaded alone; 0 before the first."""
+        starts = (process.get("cold_start_seconds") for process in self.processes)
+        return next((seconds for seconds in starts if seconds is not None), 0.0)
+
 
 @dataclass
 class Sweep:
