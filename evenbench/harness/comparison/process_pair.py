@@ -159,7 +159,7 @@ def take_pair(
 
 
 def _value(reply: Reply) -> Mapping[str, Any]:
-    """The final record of a side. Raises SideFailed without one."""
+    """The final record of a side. Raises SideFailed without a record."""
     if reply.value is None:
         raise SideFailed(f"{reply.reason}\n{reply.traceback}".strip())
     return reply.value

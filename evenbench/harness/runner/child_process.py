@@ -183,7 +183,7 @@ class ChildProcess:
 
 
 def first_to_speak(processes: Sequence[ChildProcess], deadline: float) -> ChildProcess | None:
-    """The first process with a line, or that has ended; None at the deadline.
+    """The first process with a line, or the first to end; None at the deadline.
 
     `deadline` is a reading of `time.monotonic`.
     """

@@ -2,8 +2,8 @@
 
 Every group gets the plan's fewest sweeps. Further sweeps go to races that are still open, then to
 the widest interval that matters: ratios to the baseline, and between front-runners. Cells whose
-ratios are as precise as planned take no further part, and neither do cells whose ratios the plan's
-most sweeps will not make precise.
+ratios are as precise as planned take no further part, nor do cells with ratios out of the plan's
+reach.
 """
 
 from __future__ import annotations
@@ -14,113 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evenbench.harness.core import registry
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.results.interleaving import Sweeps, by_round
-from evenbench.harness.runner.races import Race, races_of
+from evenbench.harness.runner.part_groups import PartGroup, Race, races_of
 from evenbench.harness.runner.sweep import Part
 from evenbench.harness.statistics import ratios
 from evenbench.harness.statistics.ratios import Prior
 
 WIDE = 0.10
 """A half-width beyond which a ratio gets further sweeps, whether or not they can suffice."""
-
-
-@dataclass
-class PartGroup:
-    """The prepared parts of a comparison group, and the sweeps so far."""
-
-    name: str
-    parts: list[Part]
-    sweeps: int = 0
-    """Sweeps begun so far, including those of an interrupted run."""
-    seconds: list[float] = field(default_factory=list)
-    """Duration of each sweep of this command."""
-    _times: tuple[Any, Mapping[str, Sweeps]] | None = field(default=None, init=False, repr=False)
-    """The state and the blocks of the last `times`: thousands of laps per process."""
-
-    def __post_init__(self) -> None:
-        numbers = [
-            int(process["interleaving"]["sweep"].partition(".")[0])
-            for part in self.parts
-            for process in part.processes
-            if process.get("interleaving")
-        ]
-        processes = [len(part.processes) for part in self.parts]
-        self.sweeps = max([*(number + 1 for number in numbers), *processes], default=0)
-
-    @property
-    def open(self) -> list[Part]:
-        """The parts without an end."""
-        return [part for part in self.parts if part.ended is None]
-
-    @property
-    def right(self) -> list[Part]:
-        """The parts without a failure, refusal or wrong outputs so far."""
-        return [part for part in self.parts if part.ended is None or part.ended.outcome == "ok"]
-
-    @property
-    def reference(self) -> Part | None:
-        """The baseline with the fewest options; without a baseline, the fastest part so far."""
-        eager = [part for part in self.right if registry.row(part.cell.backend).baseline]
-        if eager:
-            return min(eager, key=lambda part: (bool(part.beside), len(part.cell.options)))
-        return min(self.right, key=lambda part: (_is_control(part), _time_of(part)), default=None)
-
-    @property
-    def state(self) -> tuple[tuple[str, int], ...]:
-        """The right parts and their numbers of processes: equal as long as no ratio has changed."""
-        return tuple((part.cell.key, len(part.processes)) for part in self.right)
-
-    @property
-    def times(self) -> Mapping[str, Sweeps]:
-        """The blocks of `compute` of right runtimes (no controls) with a process, by cell key."""
-        state = self.state
-        if self._times is None or self._times[0] != state:
-            runtimes = [part for part in self.right if part.processes and not _is_control(part)]
-            self._times = state, {part.cell.key: sweeps_of(part) for part in runtimes}
-        return self._times[1]
-
-    def lacking(self, plan: Plan) -> list[Part]:
-        """The open parts with fewer processes than the plan's minimum."""
-        return [part for part in self.open if len(part.processes) < plan.processes]
-
-
-def groups_of(parts: Iterable[Part]) -> list[PartGroup]:
-    """The comparison groups of parts, in order.
-
-    A cell with several requests in flight is a group of its own: its laps overlap, so no turn can
-    end between two of them.
-    """
-    groups: dict[str, list[Part]] = {}
-    for part in parts:
-        cell = part.cell
-        alone = f" {cell.key}" if cell.option.get("hint") == "throughput" else ""
-        groups.setdefault(cell.group + alone, []).append(part)
-    return [PartGroup(name, members) for name, members in groups.items()]
-
-
-def sweeps_of(part: Part) -> Sweeps:
-    """The blocks of `compute` of a part's processes, by sweep and round."""
-    return {
-        process["interleaving"]["sweep"]: by_round(
-            process["samples_ns"][COMPUTE],
-            [block["laps"] for block in process["blocks"][COMPUTE]],
-            process["interleaving"]["rounds"],
-        )
-        for process in part.processes
-        if process.get("interleaving")
-    }
-
-
-def _is_control(part: Part) -> bool:
-    return registry.row(part.cell.backend).role != "runtime"
-
-
-def _time_of(part: Part) -> float:
-    level = ratios.level(sweeps_of(part))
-    return level.value if level else math.inf
 
 
 @dataclass
@@ -189,10 +90,10 @@ class GroupSchedule:
         return [race for race in self.races() if race.half_width > self.plan.half_width]
 
     def due(self) -> list[Race]:
-        """The undecided ratios that further sweeps are for.
+        """The undecided ratios with a claim to further sweeps.
 
-        These are close races, ratios wider than `WIDE`, and ratios that the plan's most sweeps
-        bring to the plan's half-width, by prediction.
+        Close races, ratios wider than `WIDE`, and ratios within reach of the plan: its most
+        sweeps bring them to its half-width, by prediction.
         """
         limit, enough = self.plan.process_limit, self.plan.half_width
         return [
@@ -202,7 +103,7 @@ class GroupSchedule:
         ]
 
     def sweeps_left(self, races: Iterable[Race]) -> dict[str, int]:
-        """By group, a prediction of the sweeps that bring `races` to the plan's half-width."""
+        """By group, a prediction of the sweeps needed for `races` within the plan's half-width."""
         left = {group.name: max(0, self.plan.processes - group.sweeps) for group in self.groups}
         for race in races:
             sweeps = race.group.sweeps

@@ -1,11 +1,11 @@
 """A sweep of a group: a resident process of every member, measured in turns.
 
 All members are loaded and warmed up one after the other, each with the others stopped, so that cold
-start, load and memory are those of a single process. Once these are known, members of later sweeps
-load two at a time, and warm up one after the other. Then each round gives every member a turn. The
+start, load and memory belong to a single process. Members of later sweeps load two at a time, and
+warm up one after the other. Then each round gives every member a turn. The
 idle members are stopped, because idle threads of a pool spin on the cores of the timed member.
 `evenbench run` sweeps the cells of a group, `evenbench compare` the two sides of a cell; a
-`TurnRule` has what differs: the command of a turn, and the number of rounds.
+`TurnRule` gives the command of a turn and the number of rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GroupSweep(Generic[C]):
     """A sweep of the group's members, named `name`. The first of `parts` is the reference.
 
     `listen` gets a kind and a text: `measure` before every step, `round` after every round. With
-    `slots` above 1, so many members load at a time; `start` then starts workers that pause.
+    `slots` above 1, so many members load at a time, and `start` starts pausing workers.
     """
 
     name: str
@@ -108,7 +108,7 @@ class GroupSweep(Generic[C]):
     def _order(self, parts: Sequence[C]) -> list[C]:
         """The order of loading: the reference first, but two parts in random order.
 
-        Of members that load beside others the slowest comes first, and nobody waits for it.
+        With several slots the slowest comes first, so the others load beside it.
         """
         reference, *others = parts
         order = [reference, *self.shuffle.sample(others, len(others))]
@@ -119,7 +119,7 @@ class GroupSweep(Generic[C]):
         return order
 
     def _first_loaded(self, loading: Sequence[Member[C]]) -> tuple[Member[C], Reply | None]:
-        """The member that is loaded first, or has failed, with the reply of the failure."""
+        """The next member to be loaded or to fail, with the reply of a failure."""
         if self.slots == 1:
             return loading[0], loading[0].load()
         by_process = {one.resident.worker.process: one for one in loading}
@@ -131,7 +131,7 @@ class GroupSweep(Generic[C]):
                 return member, None if loaded is True else loaded
 
     def _warm_up(self) -> None:
-        """Warm up the members that paused after loading, each with the others stopped."""
+        """Warm up pausing members, each with the others stopped."""
         for member in list(self.members if self.slots > 1 else ()):
             message = member.ask({"do": "warm_up"})
             self._drop(member, message if isinstance(message, Reply) else None)

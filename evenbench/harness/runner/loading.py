@@ -1,6 +1,6 @@
-"""Members that load beside others, and their records without the figures of a cold start.
+"""Members loaded beside others, and their records without the figures of a cold start.
 
-Nothing is timed while members load. So only processes that load alone have these figures.
+Nothing is timed during loading. Processes loaded alone keep the figures of a cold start.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SLOTS = 2
 def slots(parts: Sequence[Part]) -> int:
     """How many of the parts may load at a time: 1 if any has not loaded alone yet.
 
-    Parts on devices load alone, because each measures its memory there, and so do cells of other
-    sides, whose code may be older.
+    Parts on devices load alone, because each measures its device memory, and cells of other sides
+    too, because older code does not pause.
     """
     eligible = all(
         part.start_seconds and part.cell.device == "cpu" and not part.cell.side for part in parts
@@ -31,7 +31,7 @@ def slots(parts: Sequence[Part]) -> int:
 
 
 def resident(worker: Worker, complete: Callable[[Reply], Reply]) -> Resident:
-    """A worker that pauses after loading, and whose record has no cold start."""
+    """A pausing worker; its record has no cold start."""
     return Resident(
         worker, lambda reply: complete(_without_start(reply)), worker.advance, worker.deadline
     )

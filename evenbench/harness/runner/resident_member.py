@@ -1,4 +1,4 @@
-"""A member of a sweep: a resident process, stopped except while it loads, takes a turn or ends."""
+"""A member of a sweep: a resident process, stopped except for loading, its turns and its end."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ C_contra = TypeVar("C_contra", bound=Candidate, contravariant=True)
 class Resident:
     """A started worker, and the function that completes its reply.
 
-    `advance` returns the next message of a worker that pauses after loading, and None for a phase;
-    at the `deadline` it kills the worker.
+    `advance` returns the next message of a pausing worker, and None for a phase; at the `deadline`
+    the worker is killed.
     """
 
     worker: TurnWorker
@@ -112,7 +112,7 @@ class Member(Generic[C]):
             return worker.ask(command)
 
     def advance(self) -> Reply | bool:
-        """Whether a process that pauses after loading has loaded, or the reply of a failure.
+        """Whether a pausing process has loaded, or the reply of a failure.
 
         The loaded process is stopped.
         """

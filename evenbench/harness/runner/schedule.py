@@ -34,11 +34,12 @@ from evenbench.harness.runner import (
     standing,
 )
 from evenbench.harness.runner.dataset_scoring import SCORED, LabelledData
-from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
+from evenbench.harness.runner.group_schedule import GroupSchedule
 from evenbench.harness.runner.group_sweep import GroupSweep
 from evenbench.harness.runner.job import Job, Measurement, Reply
 from evenbench.harness.runner.journal import Journal
 from evenbench.harness.runner.other_side import OtherSide
+from evenbench.harness.runner.part_groups import PartGroup, groups_of
 from evenbench.harness.runner.preparation import Preparer
 from evenbench.harness.runner.prepared import Prepared
 from evenbench.harness.runner.resident_member import Resident

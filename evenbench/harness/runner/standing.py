@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
-from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup
-from evenbench.harness.runner.races import Race
+from evenbench.harness.runner.group_schedule import GroupSchedule
+from evenbench.harness.runner.part_groups import PartGroup, Race
 
 SHOWN = 3
 """Members of a ranking in a line of progress."""

@@ -77,7 +77,7 @@ class Part:
 
     @property
     def start_seconds(self) -> float:
-        """The time to start and load a process that loaded alone; 0 before the first."""
+        """The cold start of a process loaded alone, in seconds; 0 before the first."""
         starts = (process.get("cold_start_seconds") for process in self.processes)
         return next((seconds for seconds in starts if seconds is not None), 0.0)
 

@@ -1,4 +1,4 @@
-"""Rules for the turns of a sweep: the command of a turn, and who needs a further round."""
+"""Rules for the turns of a sweep: the command of a turn, and the members of a further round."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_ROUNDS = 5
 
 
 class TurnRule:
-    """A rule for a sweep of members that take turns for at most `most_rounds`."""
+    """A rule for a sweep of at most `most_rounds`."""
 
     least_members = 1
     """A sweep of fewer members has no round."""
@@ -35,7 +35,7 @@ class TurnRule:
         raise NotImplementedError
 
     def unfinished(self, members: Sequence[Member[Any]]) -> list[Member[Any]]:
-        """The members that need a further round."""
+        """The members of the next round; none at the end."""
         raise NotImplementedError
 
     def completed(self, reply: Reply, sweep: str, members: Sequence[Candidate]) -> Reply:
@@ -59,7 +59,7 @@ class UntilPrecise(TurnRule):
         return {"do": "turn", "number": number}
 
     def unfinished(self, members: Sequence[Member[Any]]) -> list[Member[Any]]:
-        """The members that need more rounds, with the reference as long as any other does."""
+        """The members without the planned precision, and the reference beside them."""
         if len(members) < 2:
             return [member for member in members if not _is_steady(member)]
         reference, *others = members

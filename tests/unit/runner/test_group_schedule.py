@@ -12,8 +12,9 @@ import pytest
 from evenbench.harness.core import registry
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.runner import standing
-from evenbench.harness.runner.group_schedule import WIDE, GroupSchedule, PartGroup, groups_of
+from evenbench.harness.runner.group_schedule import WIDE, GroupSchedule
 from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.part_groups import PartGroup, groups_of
 from evenbench.harness.runner.prepared import Prepared
 from evenbench.harness.runner.sweep import Part
 from tests.unit.builders import cell, plan
