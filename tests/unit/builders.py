@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +38,8 @@ from evenbench.harness.core import registry
 from evenbench.harness.measurement import resident
 from evenbench.harness.measurement.timing import Counters
 from evenbench.harness.measurement.turns import Turns
+from evenbench.harness.runner import group_sweep, launcher
 from evenbench.harness.runner import job as runner_job
-from evenbench.harness.runner import launcher
 
 HERE = "tests.unit.builders"
 
@@ -352,6 +353,7 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
         return WorkerHere(job)
 
     monkeypatch.setattr(launcher, "Worker", start)
+    monkeypatch.setattr(group_sweep, "first_to_speak", lambda processes, deadline: processes[0])
     # All workers share this process's CPU time, so one seems to use the cores of all.
     monkeypatch.setattr(resident.ResidentCell, "differences", lambda self: [])
     return done
@@ -359,6 +361,8 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
 
 class WorkerHere:
     """A worker in a thread of this process, with the interface of `launcher.Worker`."""
+
+    deadline = math.inf
 
     def __init__(self, job: runner_job.Job) -> None:
         self.job = job
@@ -379,9 +383,15 @@ class WorkerHere:
     def ask(self, command: Mapping[str, Any] | None = None) -> Any:
         if command:
             self._commands.put(json.dumps(command).encode())
-        while "phase" in (message := self._messages.get()) and "value" not in message:
+        while (message := self.advance()) is None:
             pass
-        return runner_job.Reply(**message, wall_seconds=0.5) if "value" in message else message
+        return message
+
+    def advance(self) -> Any:
+        message = self._messages.get()
+        if "value" in message:
+            return runner_job.Reply(**message, wall_seconds=0.5)
+        return None if "phase" in message else message
 
     def finish(self) -> runner_job.Reply:
         self._commands.put(b"")

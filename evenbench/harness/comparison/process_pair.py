@@ -1,22 +1,21 @@
-"""A pair of a paired comparison: a process of each side, measured alternately.
+"""A pair of a paired comparison: a sweep of a cell's two sides, a process of each.
 
-Both processes are loaded and warmed up, in random order, then measured in blocks of ABBA or BAAB.
-The idle side is stopped, because idle threads would spin on the timed side's cores. Both processes
-are pinned to the same cores, so a busy core slows both sides equally.
+`GroupSweep` starts the processes, stops the idle side, and orders the turns; with two members its
+order is ABBA or BAAB. Here are a turn of a pair, a sample, and the record of a pair.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evenbench.harness.comparison import interference
-from evenbench.harness.comparison.side_process import SideFailed, SideProcess
+from evenbench.harness.comparison.side_process import Side, SideFailed, SideProcess, SideWorker
 from evenbench.harness.comparison.verdicts import (
     ARTIFACT,
     COLD_START,
@@ -26,14 +25,89 @@ from evenbench.harness.comparison.verdicts import (
     Pairing,
 )
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.environment import system_info
+from evenbench.harness.runner.group_sweep import GroupSweep
+from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.resident_member import Member, Resident
+from evenbench.harness.runner.turn_rules import TurnRule
 from evenbench.harness.statistics.estimates import median
 
 SAMPLE_NS = 10_000_000
 """The shortest sample, long against reading the clock and stopping processes."""
 
+MOST_LAPS = 1 << 20
+"""The largest number of laps per sample, for a clock that does not advance."""
+
 LEAST_ERROR = 0.01
 """The least parity error, as a share of the tolerance; smaller errors count as this value."""
+
+
+@dataclass(frozen=True)
+class PairSide:
+    """A side of a pair, prepared: a candidate of the sweep."""
+
+    name: str
+    side: Side
+    prepared: Mapping[str, Any]
+    peak_bytes = 0
+    start_seconds = 0.0
+
+    @property
+    def label(self) -> str:
+        """The name of the side."""
+        return self.side.name
+
+    @property
+    def device(self) -> str:
+        """The device of the cell."""
+        return str(self.prepared.get("described", {}).get("device", "cpu"))
+
+    @property
+    def threads(self) -> int:
+        """The threads of the cell."""
+        return int(self.prepared["threads"])
+
+
+@dataclass
+class PairedSamples(TurnRule):
+    """Samples of equally many laps on both sides, in `blocks` of ABBA or BAAB.
+
+    `number` is the laps of a sample; 0 sets the number of the faster side for `SAMPLE_NS`.
+    """
+
+    blocks: int
+    number: int
+    least_members = 2
+    _given: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.most_rounds = 2 * self.blocks
+        self._given = self.number > 0
+
+    def begin(self, member: Member[Any]) -> Reply | None:
+        """Double the laps of a sample until the sample is long enough."""
+        number, taken_ns = 1, 0
+        while not self._given:
+            message = member.ask(self._sample(number))
+            if isinstance(message, Reply):
+                return message
+            taken_ns = sum(message["laps_ns"])
+            if taken_ns >= SAMPLE_NS or number >= MOST_LAPS:
+                self.number = max(self.number, number)
+                break
+            number *= 2
+        return None
+
+    def command(self, number: int) -> Mapping[str, Any]:
+        """A sample of `compute`, after an untimed lap."""
+        return self._sample(self.number)
+
+    def unfinished(self, members: Sequence[Member[Any]]) -> list[Member[Any]]:
+        """Both sides; nobody once a side has failed."""
+        return list(members) if len(members) == 2 else []
+
+    def _sample(self, number: int) -> Mapping[str, Any]:
+        return {"do": "sample", "number": number}
 
 
 def take_pair(
@@ -45,29 +119,31 @@ def take_pair(
     `pairing.number`. Raises SideFailed if a side fails.
     """
     begin = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        sides = _start(pairing, words, plan, shuffle, stack)
-        first = next(iter(sides))
-        threads = max(int(prepared["threads"]) for prepared in pairing.prepared)
-        cores = cpu.random_cores(threads, shuffle)  # new for each pair
-        for process in sides.values():
-            process.keep_to(cores)
-        if not pairing.number:
-            pairing.number = max(_calibrate(process) for process in sides.values())
-        samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-        for _ in range(pairing.blocks):
-            ahead = shuffle.randrange(2)
-            for index in (ahead, 1 - ahead, 1 - ahead, ahead):
-                samples[index].append(_sample(sides[index], pairing.number))
-        ends = [_ask(sides[index], {"do": "finish"})["value"] for index in (0, 1)]
+    first: list[str] = []
+
+    @contextmanager
+    def start(part: PairSide) -> Iterator[Resident]:
+        first.append(part.label)
+        spec = part.side.spec(words, pairing.declared, plan)
+        spec = replace(spec, task="measure", folders=part.prepared["folders"])
+        with SideWorker(SideProcess(part.side, spec, part.prepared)) as worker:
+            yield Resident(worker)
+
+    both = zip(pairing.sides, pairing.prepared, strict=True)
+    rule = PairedSamples(pairing.blocks, pairing.number)
+    parts = [PairSide(pairing.cell, side, prepared) for side, prepared in both]
+    sweep = GroupSweep(pairing.cell, parts, rule, start, shuffle)
+    ends = [_value(reply) for _, reply in sweep.run()]
+    pairing.number = rule.number
+    samples = [list(member.turns.values()) for member in sweep.members]
     pressure = system_info.load()["cpu_pressure_percent"]
     times = [_times(pairing, index, samples[index]) for index in (0, 1)]
     latency = median([math.log(head / base) for base, head in zip(*times, strict=True)])
     values = _values(ends, pairing.prepared)
     return {
-        "first": pairing.sides[first].name,
+        "first": first[0],
         "number": pairing.number,
-        "cores": cores,
+        "cores": sweep.cores,
         "seconds": time.monotonic() - begin,
         "times_ns": times,
         "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
@@ -82,23 +158,11 @@ def take_pair(
     }
 
 
-def _start(
-    pairing: Pairing,
-    words: Sequence[str],
-    plan: Plan,
-    shuffle: random.Random,
-    stack: contextlib.ExitStack,
-) -> dict[int, SideProcess]:
-    """A resident process of each side, loaded, warm and stopped, in the order of starting."""
-    sides: dict[int, SideProcess] = {}
-    for index in shuffle.sample((0, 1), 2):
-        side, prepared = pairing.sides[index], pairing.prepared[index]
-        spec = side.spec(words, pairing.declared, plan)
-        spec = replace(spec, task="measure", folders=prepared["folders"])
-        sides[index] = stack.enter_context(SideProcess(side, spec, prepared))
-        sides[index].ask()  # the reply comes when the cell is loaded and warm
-        sides[index].stop()
-    return sides
+def _value(reply: Reply) -> Mapping[str, Any]:
+    """The final record of a side. Raises SideFailed without a record."""
+    if reply.value is None:
+        raise SideFailed(f"{reply.reason}\n{reply.traceback}".strip())
+    return reply.value
 
 
 def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -125,26 +189,3 @@ def _values(
     if all(end["parity"] for end in ends):
         values[ERROR] = [max(end["parity"]["needed"], LEAST_ERROR) for end in ends]
     return {metric: [base, head] for metric, (base, head) in values.items() if base and head}
-
-
-def _ask(process: SideProcess, message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Continue a stopped process for a command."""
-    process.go()
-    try:
-        return process.ask(message)
-    finally:
-        process.stop()
-
-
-def _sample(process: SideProcess, number: int) -> dict[str, Any]:
-    return dict(_ask(process, {"do": "sample", "number": number}))
-
-
-def _calibrate(process: SideProcess) -> int:
-    """The number of laps for `SAMPLE_NS`, found by doubling."""
-    number = 1
-    while number < 1 << 20:
-        if sum(_sample(process, number)["laps_ns"]) >= SAMPLE_NS:
-            return number
-        number *= 2
-    return number

@@ -1,4 +1,4 @@
-"""A comparison side and the process that measures a cell of this side."""
+"""A side of a comparison or a run, and the process that measures a cell of this side."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from evenbench.harness.comparison.side_worker import Change, Spec
 from evenbench.harness.core import import_path, serialization
@@ -19,6 +19,7 @@ from evenbench.harness.core.plans import Plan
 from evenbench.harness.environment import cpu, git_command, system_info
 from evenbench.harness.runner import module_origins
 from evenbench.harness.runner.child_process import ChildProcess, ending
+from evenbench.harness.runner.job import PHASE_OF, Reply
 from evenbench.harness.runner.module_origins import Origin
 
 REFUSALS = ("unsupported: ", "unavailable: ")
@@ -192,3 +193,56 @@ class SideProcess(ChildProcess):
         how, _ = ending(code)
         tail = serialization.harmless(self.log_tail(1000))
         return f"{how}\n{tail}" if tail else how
+
+
+class SideWorker:
+    """The resident process of a side, with the interface of `launcher.Worker`.
+
+    `origins` has the files of the project's modules that preparation imported, by module.
+    """
+
+    def __init__(self, process: SideProcess, origins: Mapping[str, str] | None = None) -> None:
+        self.process = process
+        self.origins = origins or {}
+        self.phase = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.close()
+
+    def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
+        """Send a command, if any, and wait for the next message.
+
+        Returns the final `Reply` if the process has ended or failed.
+        """
+        try:
+            message = self.process.ask(command)
+            while "phase" in message:
+                self.phase = message["phase"]
+                message = self.process.ask()
+        except SideFailed as error:
+            code = self.process.wait(0.1)
+            signal = ending(code)[1] if code is not None else ""
+            phase = self.phase or PHASE_OF["measure"]
+            return replace(failed(error, phase), signal=signal)
+        if "value" not in message:
+            return message
+        value = message["value"]
+        own = {"origins": {**self.origins, **value["origins"]}} if self.origins else {}
+        return Reply({**value, **own})
+
+    def finish(self) -> Reply:
+        """Close the commands and wait for the reply. The process has ended afterwards."""
+        self.process.send(b"", last=True)
+        while not isinstance(message := self.ask(), Reply):
+            pass
+        return message
+
+
+def failed(error: SideFailed, phase: str) -> Reply:
+    """The outcome of a failure or refusal, with the side's name in the reason."""
+    text, _, log = str(error).partition("\n")
+    outcome = next((word[:-2] for word in REFUSALS if error.refusal.startswith(word)), "failed")
+    return Reply(None, outcome, phase, text, log)

@@ -4,8 +4,9 @@
 and replies with JSON lines. The first line is a `Spec`. The words of a command line select the
 cell, so a worker in a checked-out commit uses the declarations of the checked-out commit.
 `Spec.task` is `cells` (list the places of declarations), `prepare`, `measure` or `turns`. For
-`measure`, `{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and
-`{"do": "finish"}` judges the outputs and ends. `turns` measures as a worker of `evenbench run`.
+`measure`, `{"do": "sample", "number": n}` takes an untimed lap and n timed laps; for `turns`, the
+commands are those of `evenbench run`. The end of the input, or `{"do": "finish"}`, judges the
+outputs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell, to_json
-from evenbench.harness.measurement import attestation
 from evenbench.harness.runner import child_process
 from evenbench.harness.runner.interpreters import interpreter_for
 from evenbench.harness.runner.job import Channel
@@ -147,28 +147,21 @@ def prepare(spec: Spec) -> dict[str, Any]:
     }
 
 
-def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
-    """Keep the cell resident, take laps on command, and judge the outputs at the end."""
-    from evenbench.harness.measurement import provenance
-    from evenbench.harness.measurement.resident import resident
+ENDS = (
+    *("accuracy", "parity", "cold_start_seconds", "peak_rss_bytes"),
+    *("attested", "asked_is_used"),
+)
+"""The keys of a process's record that a paired comparison reads."""
 
-    cell = cell_of(spec)
-    with resident(cell, spec.plan, _folders(spec)) as loaded:
-        loaded.make_ready()
-        channel.tell({"ready": True})
-        for command in channel.commands():
-            channel.tell(loaded.take_laps(command["number"]))
-        peak = provenance.peak_rss_bytes(loaded.session)
-        loaded.keep_outputs()
-        attested = loaded.session.attest()
-        judged = loaded.judged()
-    return {
-        **judged,
-        "cold_start_seconds": loaded.cold_start_seconds,
-        "peak_rss_bytes": peak,
-        "attested": to_json(attested),
-        "asked_is_used": attestation.difference(cell, attested),
-    }
+
+def take_samples(spec: Spec, channel: Channel) -> dict[str, Any]:
+    """Keep the cell resident, take samples on command, and judge the outputs at the end."""
+    from evenbench.harness.measurement import resident
+
+    commands, tell = channel.commands(), channel.tell
+    # Without phases: an older commit takes each message for an answer.
+    value = resident.run(cell_of(spec), spec.plan, _folders(spec), commands=commands, tell=tell)
+    return {name: value[name] for name in ENDS}
 
 
 def take_turns(spec: Spec, channel: Channel) -> dict[str, Any]:
@@ -186,7 +179,7 @@ def _folders(spec: Spec) -> dict[str, Path]:
     return {name: Path(path) for name, path in spec.folders.items()}
 
 
-TASKS = {"prepare": lambda spec, _: prepare(spec), "measure": serve, "turns": take_turns}
+TASKS = {"prepare": lambda spec, _: prepare(spec), "measure": take_samples, "turns": take_turns}
 """The tasks for a cell, by the name in `Spec.task`."""
 
 

@@ -70,12 +70,20 @@ class ResidentCell:
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
     def make_ready(self) -> None:
-        """Run the first step and the steps of a stream, then laps until windows of laps agree."""
+        """Run the first step, then warm up."""
+        self.take_first_step()
+        self.warm_up()
+
+    def take_first_step(self) -> None:
+        """Run the first step, the end of the cold start."""
         with self.watch.phase("first_step"):
             self.session.bind(self.batches[0])
             self.session.step()
             self.session.sync()
         self.cold_start_seconds += self.watch.seconds["first_step"]
+
+    def warm_up(self) -> None:
+        """Run the steps of a stream, if any, then windows of laps until windows agree."""
         with self.watch.phase("warm_up"):
             self.carry_state()
             self.warm = sampling.warm_up(self.session, self.batches, self.plan)
@@ -235,29 +243,36 @@ def run(
     score: Callable[[Session], Mapping[str, Any]] | None = None,
     commands: Iterable[Mapping[str, Any]] = (),
     tell: Callable[[Mapping[str, Any]], None] = lambda message: None,
+    pauses: bool = False,
 ) -> dict[str, Any]:
     """Measure a cell in this process; returns the process's part of an outcome's record.
 
     The cell stays resident between `commands`: `turn` takes the turn of round `number`, `sample`
     takes `number` laps after `untimed` laps (default: 1). `tell` gets `{"ready": true}` once the
-    cell is warm, and the result of every command. `score` evaluates the session on labelled data
+    cell is warm, and the result of every command; with `pauses` also `{"loaded": true}` after the
+    first step, and a command starts the warm-up. `score` evaluates the session on labelled data
     after the last command.
     """
     with resident(cell, plan, folders, enter) as loaded:
         session, watch = loaded.session, loaded.watch
-        loaded.make_ready()
+        loaded.take_first_step()
+        waiting = iter(commands)
+        if pauses:
+            tell({"loaded": True})
+            next(waiting, None)
+        loaded.warm_up()
         tell({"ready": True})
-        for command in commands:
+        for command in waiting:
             number = command["number"]
             if command["do"] == "turn":
                 tell(loaded.take_turn(number))
             else:
                 tell(loaded.take_laps(number, command.get("untimed", 1)))
         measured = loaded.measured()
-        if not loaded.kept:
-            loaded.keep_outputs()
         measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)
         measured["steady_rss_bytes"] = provenance.steady_rss_bytes(session)
+        if not loaded.kept:
+            loaded.keep_outputs()
         observed = loaded.differences()
         attested = session.attest()
         measured |= loaded.judged()

@@ -134,7 +134,9 @@ def measure(job: Job, channel: Channel) -> dict[str, Any]:
     folders = _paths(job)
     score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
     commands, tell = channel.commands(), channel.tell
-    return resident.run(job.cell, payload.plan, folders, channel.enter, score, commands, tell)
+    return resident.run(
+        job.cell, payload.plan, folders, channel.enter, score, commands, tell, payload.pauses
+    )
 
 
 def profile(job: Job, channel: Channel) -> dict[str, Any]:

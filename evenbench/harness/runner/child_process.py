@@ -188,6 +188,22 @@ class ChildProcess:
             os.killpg(self._process.pid, number)
 
 
+def first_to_speak(processes: Sequence[ChildProcess], deadline: float) -> ChildProcess | None:
+    """The first process with a line, or the first to end; None at the deadline.
+
+    `deadline` is a reading of `time.monotonic`.
+    """
+    for process in processes:
+        if b"\n" in process._received:
+            return process
+    with selectors.DefaultSelector() as selector:
+        for process in processes:
+            for descriptor in process._watched:
+                selector.register(descriptor, selectors.EVENT_READ, process)
+        ready = selector.select(max(0.0, deadline - time.monotonic()))
+    return next((key.data for key, _ in ready), None)
+
+
 def _start(
     command: Sequence[str],
     environment: Mapping[str, str],

@@ -1,28 +1,27 @@
 """A sweep of a group: a resident process of every member, measured in turns.
 
 All members are loaded and warmed up one after the other, each with the others stopped, so that cold
-start, load and memory are those of a single process. Then each round gives every member a turn. The
+start, load and memory belong to a single process. Members of later sweeps load two at a time, and
+warm up one after the other. Then each round gives every member a turn. The
 idle members are stopped, because idle threads of a pool spin on the cores of the timed member.
+`evenbench run` sweeps the cells of a group, `evenbench compare` the two sides of a cell; a
+`TurnRule` gives the command of a turn and the number of rounds.
 """
 
 from __future__ import annotations
 
-import math
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Generic
 
-from evenbench.harness.core.plans import Plan
-from evenbench.harness.core.types import COMPUTE
 from evenbench.harness.environment import cpu, gpu, memory
+from evenbench.harness.runner.child_process import first_to_speak
 from evenbench.harness.runner.job import Reply
-from evenbench.harness.runner.other_side import TurnWorker
-from evenbench.harness.runner.sweep import Part
+from evenbench.harness.runner.resident_member import C, Member, Start
 from evenbench.harness.runner.turn_order import balanced_orders
-from evenbench.harness.statistics import rounds
+from evenbench.harness.runner.turn_rules import TurnRule
 
 FREE_SHARE = 0.1
 """Share of the machine's memory that stays free while members are resident."""
@@ -30,116 +29,32 @@ FREE_SHARE = 0.1
 FIRST_NEED = 1.5
 """Guess of a first process's memory, as a multiple of the largest resident member's."""
 
-ROUNDS_SHARE = 0.75
-"""Error of a sweep's rounds, as a share of the plan's half-width. Sweeps bring it down further."""
-
-LEAST_ROUNDS = 5
-"""Fewest rounds of a sweep for a half-width."""
-
-
-class Start(Protocol):
-    """Starts the worker of a part. The end of the context ends the worker."""
-
-    def __call__(self, part: Part) -> AbstractContextManager[Resident]: ...
-
 
 @dataclass
-class Resident:
-    """A started worker, and the function that completes its reply."""
-
-    worker: TurnWorker
-    complete: Callable[[Reply], Reply] = lambda reply: reply
-
-
-@dataclass
-class Member:
-    """A part of the group in this sweep: its resident worker, and the blocks so far."""
-
-    part: Part
-    resident: Resident
-    awake_seconds: float = 0.0
-    """Time of loading and of all turns; the process is stopped otherwise."""
-    device_bytes: int = 0
-    """Memory of the device that loading took; 0 on a CPU."""
-    times_ns: dict[int, float] = field(default_factory=dict)
-    """Median lap of `compute`, by round."""
-    state: Mapping[str, Any] = field(default_factory=dict)
-    """The last reply of a turn."""
-
-    @contextmanager
-    def awake(self) -> Iterator[TurnWorker]:
-        """Continue the stopped process for the time of the context."""
-        begin = time.monotonic()
-        self.resident.worker.process.go()
-        try:
-            yield self.resident.worker
-        finally:
-            self.resident.worker.process.stop()
-            self.awake_seconds += time.monotonic() - begin
-
-    def load(self) -> Reply | None:
-        """Wait until the cell is warm; returns the reply of a refusal or a failed process."""
-        before = gpu.memory_bytes(self.part.cell.device)
-        with self.awake() as worker:
-            message = worker.ask()
-        after = gpu.memory_bytes(self.part.cell.device)
-        if before and after:
-            self.device_bytes = before[0] - after[0]
-        return message if isinstance(message, Reply) else None
-
-    def take_turn(self, number: int) -> Reply | None:
-        """Take the turn of a round; returns the reply of a failed process."""
-        with self.awake() as worker:
-            message = worker.ask({"do": "turn", "number": number})
-        if isinstance(message, Reply):
-            return message
-        self.state = message
-        self.times_ns[number] = message["times_ns"][COMPUTE]
-        return None
-
-    def finish(self) -> Reply:
-        """Judge the outputs and end the process."""
-        with self.awake() as worker:
-            reply = worker.finish()
-        return replace(self.resident.complete(reply), wall_seconds=self.awake_seconds)
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether the plan's minimum is reached, or the time is over."""
-        return bool(self.state["over"] or self.state["enough"])
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether the plan's minimum is reached and the last blocks agree, or the time is over."""
-        return bool(self.state["over"] or (self.state["enough"] and self.state["stable"]))
-
-    def is_precise(self, reference: Member, half_width: float) -> bool:
-        """Whether rounds leave `ROUNDS_SHARE` of `half_width` in the ratio to the reference."""
-        if self.state["over"] or not math.isfinite(half_width):
-            return self.is_steady
-        half = rounds.half_width(self.times_ns, reference.times_ns, LEAST_ROUNDS)
-        return self.is_sampled and half is not None and half <= ROUNDS_SHARE * half_width
-
-
-@dataclass
-class GroupSweep:
+class GroupSweep(Generic[C]):
     """A sweep of the group's members, named `name`. The first of `parts` is the reference.
 
-    `listen` gets a kind and a text: `measure` before every step, `round` after every round.
+    `listen` gets a kind and a text: `measure` before every step, `round` after every round. With
+    `slots` above 1, so many members load at a time, and `start` starts pausing workers.
     """
 
     name: str
-    parts: Sequence[Part]
-    plan: Plan
-    start: Start
+    parts: Sequence[C]
+    rule: TurnRule
+    start: Start[C]
     shuffle: random.Random
     listen: Callable[[str, str], None] = lambda kind, text: None
-    replies: list[tuple[Part, Reply]] = field(default_factory=list, init=False)
+    slots: int = 1
+    replies: list[tuple[C, Reply]] = field(default_factory=list, init=False)
     """The replies so far; a reference in two sets of processes has two."""
-    _killed: set[str] = field(default_factory=set, init=False)
+    members: list[Member[C]] = field(default_factory=list, init=False)
+    """The members of the last set of processes that took all turns, the reference first."""
+    cores: list[int] = field(default_factory=list, init=False)
+    """The cores of the last set of processes; empty if the members may use all."""
+    _killed: list[C] = field(default_factory=list, init=False)
 
-    def run(self) -> list[tuple[Part, Reply]]:
-        """Measure all parts; returns the replies, with the sweep and members.
+    def run(self) -> list[tuple[C, Reply]]:
+        """Measure all parts; returns the replies, completed by the rule.
 
         Parts beyond the memory of the machine are measured afterwards, in a further set of
         processes with another process of the reference.
@@ -150,113 +65,142 @@ class GroupSweep:
             waiting = self._measure(f"{self.name}.{number}", [self.parts[0], *waiting])
         return self.replies
 
-    def _measure(self, name: str, parts: Sequence[Part]) -> list[Part]:
+    def _measure(self, name: str, parts: Sequence[C]) -> list[C]:
         """Measure as many parts as the memory holds, two at least; returns the others."""
         with ExitStack() as stack:
-            members, waiting = self._load(parts, stack)
-            pin(members, self.shuffle)
-            self._take_turns(members)
-            cells = [member.part.cell.id for member in members]
-            for member in members:
-                self.listen("measure", f"judging {member.part.cell.backend_label}")
-                self.replies.append((member.part, _with_turns(member.finish(), name, cells)))
+            self.members, waiting = self._load(parts, stack)
+            self.cores = pin(self.members, self.shuffle)
+            self._warm_up()
+            self._take_turns()
+            together = [member.part for member in self.members]
+            for member in self.members:
+                self.listen("measure", f"judging {member.part.label}")
+                reply = self.rule.completed(member.finish(), name, together)
+                self.replies.append((member.part, reply))
         return waiting
 
-    def _load(self, parts: Sequence[Part], stack: ExitStack) -> tuple[list[Member], list[Part]]:
-        """The loaded, warm and stopped members; and the parts without room in memory."""
-        members: list[Member] = []
-        waiting: list[Part] = []
-        reference, *others = parts
-        for part in (reference, *self.shuffle.sample(others, len(others))):
-            if len(members) > 1 and not _has_room(part, members):
-                waiting.append(part)
-                continue
-            self.listen("measure", f"loading {part.cell.backend_label}")
-            member = Member(part, stack.enter_context(self.start(part)))
-            failure = member.load()
+    def _load(self, parts: Sequence[C], stack: ExitStack) -> tuple[list[Member[C]], list[C]]:
+        """The loaded and stopped members; and the parts without room in memory."""
+        members: list[Member[C]] = []
+        loading: list[Member[C]] = []
+        waiting: list[C] = []
+        order = self._order(parts)
+        while order or loading:
+            while order and len(loading) < self.slots:
+                part = order.pop(0)
+                if len(members) + len(loading) > 1 and not _has_room(part, members, loading):
+                    waiting.append(part)
+                    continue
+                self.listen("measure", f"loading {part.label}")
+                loading.append(Member(part, stack.enter_context(self.start(part))))
+            if not loading:
+                break
+            member, failure = self._first_loaded(loading)
+            loading.remove(member)
             if failure is None:
-                members.append(member)
-            elif members and self._may_lack_memory(member, failure):
-                waiting.append(part)
+                members.insert(0 if member.part is parts[0] else len(members), member)
+            elif len(parts) > 2 and members and self._may_lack_memory(member, failure):
+                waiting.append(member.part)
             else:
                 self._fail(member, failure)
         return members, waiting
 
-    def _may_lack_memory(self, member: Member, failure: Reply) -> bool:
+    def _order(self, parts: Sequence[C]) -> list[C]:
+        """The order of loading: the reference first, but two parts in random order.
+
+        With several slots the slowest comes first, so the others load beside it.
+        """
+        reference, *others = parts
+        order = [reference, *self.shuffle.sample(others, len(others))]
+        if self.slots > 1:
+            return sorted(order, key=lambda part: -part.start_seconds)
+        if len(order) == 2:
+            self.shuffle.shuffle(order)
+        return order
+
+    def _first_loaded(self, loading: Sequence[Member[C]]) -> tuple[Member[C], Reply | None]:
+        """The next member to be loaded or to fail, with the reply of a failure."""
+        if self.slots == 1:
+            return loading[0], loading[0].load()
+        by_process = {one.resident.worker.process: one for one in loading}
+        earliest = min(loading, key=lambda member: member.resident.deadline)
+        while True:
+            process = first_to_speak(list(by_process), earliest.resident.deadline)
+            member = by_process[process] if process else earliest
+            if loaded := member.advance():
+                return member, None if loaded is True else loaded
+
+    def _warm_up(self) -> None:
+        """Warm up pausing members, each with the others stopped."""
+        for member in list(self.members if self.slots > 1 else ()):
+            message = member.ask({"do": "warm_up"})
+            self._drop(member, message if isinstance(message, Reply) else None)
+
+    def _may_lack_memory(self, member: Member[C], failure: Reply) -> bool:
         """Whether the kernel killed the process, for the first time in this sweep."""
-        key = member.part.cell.key
         killed = failure.signal == "SIGKILL" and not member.resident.worker.process.timed_out
-        again = key in self._killed
-        self._killed |= {key} if killed else set()
+        again = any(part is member.part for part in self._killed)
+        self._killed += [member.part] if killed else []
         return killed and not again
 
-    def _fail(self, member: Member, failure: Reply) -> None:
+    def _fail(self, member: Member[C], failure: Reply) -> None:
         self.replies.append((member.part, member.resident.complete(failure)))
 
-    def _take_turns(self, members: list[Member]) -> None:
-        """Rounds until every member is precise enough, or has used its time; drops failed ones."""
-        orders = balanced_orders(members, self.shuffle)
-        active = list(members)
-        for number in range(self.plan.most_rounds if members else 0):
-            for member in [one for one in orders[number % len(orders)] if one in active]:
-                failure = member.take_turn(number)
-                if failure is not None:
-                    self._fail(member, failure)
-                    members.remove(member)
-            active = self._unfinished(members)
+    def _drop(self, member: Member[C], failure: Reply | None) -> None:
+        """Without a failure nothing; otherwise the others go on without the member."""
+        if failure is not None:
+            self._fail(member, failure)
+            self.members.remove(member)
+
+    def _take_turns(self) -> None:
+        """Rounds until no member needs more by the rule; drops failed members."""
+        for member in list(self.members):
+            self._drop(member, self.rule.begin(member))
+        active = self.members if len(self.members) >= self.rule.least_members else []
+        orders: list[list[Member[C]]] = []
+        for number in range(self.rule.most_rounds):
             if not active:
                 return
-            self.listen("round", f"round {number + 1}")
-
-    def _unfinished(self, members: Sequence[Member]) -> list[Member]:
-        """The members that need more rounds, with the reference as long as any other does."""
-        if len(members) < 2:
-            return [member for member in members if not member.is_steady]
-        reference, *others = members
-        if reference.state["over"]:
-            wanting = [member for member in others if not member.is_sampled]
-        else:
-            half_width = self.plan.half_width
-            wanting = [member for member in others if not member.is_precise(reference, half_width)]
-        return [reference, *wanting] if wanting or not reference.is_sampled else []
+            orders = orders or balanced_orders(self.members, self.shuffle)
+            for member in [one for one in orders.pop(0) if one in active]:
+                self._drop(member, member.take_turn(number, self.rule.command(number)))
+            active = self.rule.unfinished(self.members)
+            if active:
+                self.listen("round", f"round {number + 1}")
 
 
-def pin(members: Sequence[Member], shuffle: random.Random) -> list[int]:
+def pin(members: Sequence[Member[C]], shuffle: random.Random) -> list[int]:
     """Keep all members to the same cores, random in each sweep, if the cells leave some free.
 
     A busy core then slows all members equally. Devices keep all cores for their drivers.
     """
-    cells = [member.part.cell for member in members]
-    if len(cells) < 2 or any(cell.device != "cpu" for cell in cells):
+    parts = [member.part for member in members]
+    if len(parts) < 2 or any(part.device != "cpu" for part in parts):
         return []
-    cores = cpu.random_cores(max(cell.threads for cell in cells), shuffle)
+    cores = cpu.random_cores(max(part.threads for part in parts), shuffle)
     for member in members:
         member.resident.worker.process.keep_to(cores)
     return cores
 
 
-def _has_room(part: Part, members: Sequence[Member]) -> bool:
-    """Whether the machine and the device have memory left for a further member.
+def _has_room(part: C, members: Sequence[Member[C]], loading: Sequence[Member[C]]) -> bool:
+    """Whether the machine and the device have memory left beside `members` and those `loading`.
 
-    Its earlier processes say how much of the machine's memory the member needs.
+    Its earlier processes say how much of the machine's memory the part needs.
     """
-    known = [process["peak_rss_bytes"] for process in part.processes]
-    sizes = [member.resident.worker.process.resident_bytes() for member in members]
-    need = max(known) if known else FIRST_NEED * max(sizes)
+    growing = [_resident_bytes(member) for member in loading]
+    sizes = [*map(_resident_bytes, members), *growing]
+    need = part.peak_bytes or FIRST_NEED * max(sizes)
+    for member, size in zip(loading, growing, strict=True):
+        need += max(0, member.part.peak_bytes - size)
     if memory.available_bytes() - need <= FREE_SHARE * memory.total_bytes():
         return False
-    device = gpu.memory_bytes(part.cell.device)
+    device = gpu.memory_bytes(part.device)
     if device is None:
         return True
     free, total = device
     return free - FIRST_NEED * max(member.device_bytes for member in members) > FREE_SHARE * total
 
 
-def _with_turns(reply: Reply, sweep: str, members: Sequence[str]) -> Reply:
-    """The reply, with sweep and members in the record of turns; a single member has no record."""
-    if reply.value is None:
-        return reply
-    turns = {**reply.value["interleaving"], "sweep": sweep, "members": list(members)}
-    return replace(
-        reply, value={**reply.value, "interleaving": turns if len(members) > 1 else None}
-    )
+def _resident_bytes(member: Member[C]) -> int:
+    return member.resident.worker.process.resident_bytes()

@@ -47,10 +47,14 @@ class SourceDigests:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Payload of `measure`: how much to measure, and the labelled dataset to evaluate, if any."""
+    """Payload of `measure`: how much to measure, and the labelled dataset to evaluate, if any.
+
+    With `pauses` the process waits between loading and warm-up.
+    """
 
     plan: Plan
     dataset: Dataset | None = None
+    pauses: bool = False
 
 
 def read_message(line: bytes) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 ANSWERS: Mapping[str, Sequence[str]] = {
     "": ("ready",),
+    "warm_up": ("ready",),
     "turn": ("times_ns", "over", "enough", "stable"),
 }
 """The keys of the message after a command of `measurement.resident`; after none, when loaded."""
@@ -87,19 +88,35 @@ class Worker:
             pass
         return message
 
+    @property
+    def deadline(self) -> float:
+        """When a loading process is killed, as a reading of `time.monotonic`."""
+        return self._begin + self.timeout_seconds
+
+    def advance(self) -> Mapping[str, Any] | Reply | None:
+        """The next message of a loading process; None at the beginning of a phase."""
+        return self._advance(self.deadline)
+
     def _next(self, deadline: float) -> Mapping[str, Any] | Reply:
-        while (line := self.process.line(deadline)) is not None:
-            message = read_message(line)
-            if message is None:
-                return self._foreign(line)
-            if "value" in message:
-                self.process.wait(END_SECONDS)
-                self.process.kill()
-                return Reply(**message, wall_seconds=self._wall())
-            if "phase" not in message:
-                return message
-            self.phase = message["phase"]
-        return self._crash(deadline)
+        while (message := self._advance(deadline)) is None:
+            pass
+        return message
+
+    def _advance(self, deadline: float) -> Mapping[str, Any] | Reply | None:
+        line = self.process.line(deadline)
+        if line is None:
+            return self._crash(deadline)
+        message = read_message(line)
+        if message is None:
+            return self._foreign(line)
+        if "value" in message:
+            self.process.wait(END_SECONDS)
+            self.process.kill()
+            return Reply(**message, wall_seconds=self._wall())
+        if "phase" not in message:
+            return message
+        self.phase = message["phase"]
+        return None
 
     def _foreign(self, line: bytes) -> Reply:
         """The reply for a process that wrote something else than messages into the pipe."""

@@ -149,6 +149,7 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
     inner = [name for name in INNER_BOUNDARIES if name in last.get("samples_ns", ())]
     bindings = [process["binding_ns"] for process in processes]
     steady = [process.get("steady_rss_bytes") for process in processes]
+    importing = [process["import_seconds"] for process in processes]
     return {
         "samples_ns": gather("samples_ns", [*BOUNDARIES, *inner]),
         "stability": gather("stability"),
@@ -163,7 +164,7 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
             **record_parts.phases(processes),
             "prepare": [prepared.artifact.seconds] if prepared else [],
         },
-        "import_seconds": [process["import_seconds"] for process in processes],
+        "import_seconds": [seconds for seconds in importing if seconds is not None],
         "process_seconds": [process["wall_seconds"] for process in processes],
         "memory": record_parts.peak_memory(processes),
         "steady_rss_bytes": [size for size in steady if size],

@@ -14,7 +14,8 @@ from evenbench.harness.core.types import COMPUTE, Cell
 from evenbench.harness.environment import system_info
 from evenbench.harness.results import records
 from evenbench.harness.results.records import Record
-from evenbench.harness.runner.group_schedule import GroupSchedule, groups_of
+from evenbench.harness.runner.group_schedule import GroupSchedule
+from evenbench.harness.runner.part_groups import groups_of
 from evenbench.harness.runner.standing import percent
 from evenbench.harness.runner.sweep import Part
 

@@ -26,6 +26,7 @@ from evenbench.harness.results.records import Record
 from evenbench.harness.results.run_file import RunFile
 from evenbench.harness.runner import (
     journal,
+    loading,
     outcome,
     outlook,
     parallel_preparation,
@@ -33,14 +34,17 @@ from evenbench.harness.runner import (
     standing,
 )
 from evenbench.harness.runner.dataset_scoring import SCORED, LabelledData
-from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
-from evenbench.harness.runner.group_sweep import GroupSweep, Resident
+from evenbench.harness.runner.group_schedule import GroupSchedule
+from evenbench.harness.runner.group_sweep import GroupSweep
 from evenbench.harness.runner.job import Job, Measurement, Reply
 from evenbench.harness.runner.journal import Journal
 from evenbench.harness.runner.other_side import OtherSide
+from evenbench.harness.runner.part_groups import PartGroup, groups_of
 from evenbench.harness.runner.preparation import Preparer
 from evenbench.harness.runner.prepared import Prepared
+from evenbench.harness.runner.resident_member import Resident
 from evenbench.harness.runner.sweep import Part, record, take_over
+from evenbench.harness.runner.turn_rules import UntilPrecise
 
 
 @dataclass(frozen=True)
@@ -180,13 +184,15 @@ class Run:
     ) -> None:
         name = f"{group.name} sweep {group.sweeps + 1}"
         so_far = standing.of(group, schedule)
+        slots = loading.slots(members)
         sweep = GroupSweep(
             str(group.sweeps),
             members,
-            self.plan,
-            self._start,
+            UntilPrecise(self.plan),
+            partial(self._start, pauses=slots > 1),
             schedule.shuffle,
             lambda kind, text: self._tell(kind, f"{name}: {text}{so_far}"),
+            slots,
         )
         begin = time.monotonic()
         group.sweeps += 1
@@ -223,14 +229,15 @@ class Run:
         return roofline.of(part.cell, work, self._peaks.of(part.cell)) if work else None
 
     @contextmanager
-    def _start(self, part: Part) -> Iterator[Resident]:
+    def _start(self, part: Part, /, pauses: bool = False) -> Iterator[Resident]:
         """Start a part's process; a cell's first process is scored on the labelled data."""
         assert part.prepared is not None
         if part.cell.side:
             with self.sides[part.cell.side].start(part.cell) as other:
                 yield Resident(other)
             return
-        job = Job("measure", part.cell, Measurement(self.plan), folders=part.prepared.folders())
+        payload = Measurement(self.plan, pauses=pauses)
+        job = Job("measure", part.cell, payload, folders=part.prepared.folders())
         with tempfile.TemporaryDirectory() as folder:
             labelled, complete = self.labelled, _unchanged
             control = registry.row(part.cell.backend).role == "control"
@@ -238,7 +245,7 @@ class Run:
                 job = scoring = labelled.scoring(job, folder)
                 complete = partial(labelled.scored, scoring)
             with self._preparer.start(job) as worker:
-                yield Resident(worker, complete)
+                yield loading.resident(worker, complete) if pauses else Resident(worker, complete)
 
     def _count(self, part: Part) -> None:
         """Update `steps`: a cell takes a step to prepare and a step per process."""

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from evenbench.harness.core.plans import PLANS, PRECISE_PROCESSES
-from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, Race
+from evenbench.harness.runner.group_schedule import GroupSchedule
+from evenbench.harness.runner.part_groups import PartGroup, Race
 
 SHOWN = 3
 """Members of a ranking in a line of progress."""
@@ -62,7 +63,7 @@ def _remedy(schedule: GroupSchedule, wide: Sequence[Race]) -> str:
     """The number and time of sweeps that would bring all ratios to the plan's half-width."""
     if any(not math.isfinite(race.half_width) for race in wide):
         return f"; {_flags(schedule, schedule.plan.processes)} gives processes for an interval"
-    predicted = schedule.sweeps_left()
+    predicted = schedule.sweeps_left(wide)
     groups = {race.group.name: race.group for race in wide}.values()
     seconds = [group.seconds[-1] * predicted[group.name] for group in groups if group.seconds]
     if len(seconds) < len(groups):

@@ -50,6 +50,37 @@ class Part:
     beside: str = ""
     """Key of the cell beside which this cell of another side is measured; usually empty."""
 
+    @property
+    def name(self) -> str:
+        """The id of the cell."""
+        return self.cell.id
+
+    @property
+    def label(self) -> str:
+        """The backend, for a display."""
+        return self.cell.backend_label
+
+    @property
+    def device(self) -> str:
+        """The device of the cell."""
+        return self.cell.device
+
+    @property
+    def threads(self) -> int:
+        """The threads of the cell."""
+        return self.cell.threads
+
+    @property
+    def peak_bytes(self) -> int:
+        """The peak memory of the largest process so far; 0 before the first."""
+        return max((process["peak_rss_bytes"] for process in self.processes), default=0)
+
+    @property
+    def start_seconds(self) -> float:
+        """The cold start of a process loaded alone, in seconds; 0 before the first."""
+        starts = (process.get("cold_start_seconds") for process in self.processes)
+        return next((seconds for seconds in starts if seconds is not None), 0.0)
+
 
 @dataclass
 class Sweep:

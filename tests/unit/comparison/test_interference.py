@@ -113,13 +113,13 @@ class BackwardClock:
     laps_ns = [-5]
 
     def __init__(self, *given: Any) -> None:
-        self.closed = False
+        self.closed = self.ended = False
 
-    def __enter__(self) -> BackwardClock:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.closed = True
+
+    def send(self, data: bytes, *, last: bool) -> None:
+        self.ended = last
 
     def stop(self) -> None: ...
 
@@ -129,7 +129,9 @@ class BackwardClock:
 
     def ask(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
         sample = {"laps_ns": self.laps_ns, "cpu_ns": 1, "preemptions": 0}
-        return sample if message and message["do"] == "sample" else {"value": {}}
+        if message and message["do"] == "sample":
+            return sample
+        return {"value": {}} if self.ended else {"ready": True}
 
 
 @pytest.mark.parametrize("laps_ns", [[-5], [0]])

@@ -174,6 +174,8 @@ def test_an_unmeasurable_control_is_reported_and_invalidates_the_comparison() ->
 class ScriptedProcess:
     """A side process that logs calls and fails if another process runs during a sample."""
 
+    ended = False
+
     def __init__(
         self, log: list[tuple[str, str]], name: str, others: list[ScriptedProcess]
     ) -> None:
@@ -182,11 +184,11 @@ class ScriptedProcess:
         assert not any(other.running for other in others), "what was built before is stopped"
         others.append(self)
 
-    def __enter__(self) -> ScriptedProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.log.append(("closed", self.name))
+
+    def send(self, data: bytes, *, last: bool) -> None:
+        self.ended = last
 
     def go(self) -> None:
         self.running = True
@@ -208,7 +210,8 @@ class ScriptedProcess:
                 "cpu_ns": 1,
                 "preemptions": 0,
             }
-        return {"value": {"peak_rss_bytes": 1, "cold_start_seconds": 1.0, "parity": None}}
+        end = {"peak_rss_bytes": 1, "cold_start_seconds": 1.0, "parity": None}
+        return {"value": end} if self.ended else {"ready": True}
 
 
 def test_a_pair_is_measured_in_complemented_blocks_with_the_idle_side_stopped(

@@ -12,8 +12,9 @@ import pytest
 from evenbench.harness.core import registry
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.runner import standing
-from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
+from evenbench.harness.runner.group_schedule import WIDE, GroupSchedule
 from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.part_groups import PartGroup, groups_of
 from evenbench.harness.runner.prepared import Prepared
 from evenbench.harness.runner.sweep import Part
 from tests.unit.builders import cell, plan
@@ -135,14 +136,34 @@ def test_a_failed_baseline_is_no_reference() -> None:
 
 
 def test_predictions_shrink_with_the_square_root_of_sweeps() -> None:
-    due = schedule([part(BASELINE, 2.0, 2.0, 2.0, 2.0), part("ort", 1.0, 1.05, 1.0, 1.05)])
+    due = schedule([part(BASELINE, 2.0, 2.0, 2.0, 2.0), part("ort", 1.0, 1.3, 1.0, 1.3)])
     (race,) = due.undecided()
     expected = math.ceil(4 * (race.half_width / 0.03) ** 2) - 4
-    assert due.sweeps_left() == {"0": expected}
+    assert due.sweeps_left(due.undecided()) == {"0": expected}
     assert due.seconds_left() is None
     due.groups[0].seconds.append(5.0)
     due.next(math.inf)
     assert due.seconds_left() == 5.0 * min(expected, 8 - 4)
+
+
+@pytest.mark.parametrize(
+    ("levels", "half_width", "due"),
+    [
+        ((1.0, 1.015, 1.03), "sufficient", True),
+        ((1.0, 1.03, 1.06), "insufficient", False),
+        ((1.0, 1.3, 1.1), "wide", True),
+    ],
+)
+def test_a_decided_ratio_is_due_while_sweeps_suffice_or_it_is_wide(
+    levels: tuple[float, ...], half_width: str, due: bool
+) -> None:
+    made = schedule([part(BASELINE, 9.0, 9.0, 9.0), part("ort", *levels)])
+    (race,) = made.undecided()
+    after = race.half_width_after(PRECISE.process_limit)
+    kind = "wide" if race.half_width > WIDE else "sufficient" if after <= 0.03 else "insufficient"
+    assert (kind, race.is_close) == (half_width, False)
+    assert (made.due() == [race], made.is_finished(made.groups[0])) == (due, not due)
+    assert (made.next(math.inf) is not None) == due
 
 
 def test_a_resumed_group_goes_on_after_its_last_sweep() -> None:

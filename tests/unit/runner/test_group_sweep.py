@@ -13,9 +13,12 @@ import pytest
 
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.environment import memory
-from evenbench.harness.runner.group_sweep import GroupSweep, Member, Resident, pin
+from evenbench.harness.runner import group_sweep
+from evenbench.harness.runner.group_sweep import GroupSweep, pin
 from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.resident_member import Member, Resident
 from evenbench.harness.runner.sweep import Part
+from evenbench.harness.runner.turn_rules import UntilPrecise
 from tests.unit.builders import cell, plan
 
 MIB = 2**20
@@ -43,6 +46,7 @@ class ScriptedWorker:
     load: list[Reply] = field(default_factory=list)
     """Replies of the first loads; afterwards loading works."""
     over_after: int = 10**9
+    phases: int = 0
     process: Any = None
     rounds: list[int] = field(default_factory=list)
 
@@ -52,11 +56,23 @@ class ScriptedWorker:
         self.process.stop.side_effect = lambda: self.machine.awake.discard(self.name)
         self.process.resident_bytes.return_value = 100 * MIB
 
+    def advance(self) -> Any:
+        """Two messages while loading: a phase, and the end."""
+        assert self.name in self.machine.awake
+        self.machine.events.append((f"{len(self.machine.awake)} awake", self.name))
+        self.phases += 1
+        if self.phases == 1:
+            return None
+        return self.load.pop(0) if self.load else {"loaded": True}
+
     def ask(self, command: Mapping[str, Any] | None = None) -> Any:
         assert self.machine.awake == {self.name}, "two processes run at once"
         if command is None:
             self.machine.events.append(("load", self.name))
             return self.load.pop(0) if self.load else {"ready": True}
+        if command["do"] == "warm_up":
+            self.machine.events.append(("warm up", self.name))
+            return {"ready": True}
         number = command["number"]
         self.machine.events.append((f"turn {number}", self.name))
         if number == self.fails_in:
@@ -86,16 +102,20 @@ class Bench:
     def start(self, part: Part) -> Iterator[Resident]:
         name = part.cell.backend
         self.machine.awake.add(name)
-        self.workers[name].rounds = []
-        yield Resident(self.workers[name])  # type: ignore[arg-type]
+        worker = self.workers[name]
+        worker.rounds = []
+        yield Resident(worker, advance=worker.advance)  # type: ignore[arg-type]
 
-    def run(self, chosen: Plan | None = None, name: str = "2") -> dict[str, list[Reply]]:
+    def run(
+        self, chosen: Plan | None = None, name: str = "2", slots: int = 1
+    ) -> dict[str, list[Reply]]:
         sweep = GroupSweep(
             name,
             list(self.parts.values()),
-            chosen or plan(most_rounds=8),
+            UntilPrecise(chosen or plan(most_rounds=8)),
             self.start,
             random.Random(0),
+            slots=slots,
         )
         replies: dict[str, list[Reply]] = {part: [] for part in self.parts}
         for part, reply in sweep.run():
@@ -122,6 +142,33 @@ def test_all_members_are_loaded_first_and_one_is_awake_at_a_time() -> None:
         assert turns["sweep"] == "2"
         assert sorted(turns["members"]) == sorted(part.cell.id for part in bench.parts.values())
         assert turns["rounds"] == [0, 1, 2, 3, 4], "five rounds are enough"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_members_load_two_at_a_time_and_warm_up_one_by_one(
+    dies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_sweep, "first_to_speak", lambda processes, deadline: processes[-1])
+    bench = Bench(product={}, twin={"load": [FAILED] if dies else []}, oneweight={})
+    for name, seconds in (("product", 2.0), ("twin", 1.0), ("oneweight", 3.0)):
+        bench.parts[name].processes.append({"cold_start_seconds": seconds, "peak_rss_bytes": MIB})
+    replies = bench.run(slots=2)
+    loading = [event for event in bench.machine.events if event[0].endswith("awake")]
+    assert [name for _, name in loading] == ["product"] * 2 + ["twin"] * 2 + ["oneweight"] * 2
+    assert [awake for awake, _ in loading] == ["2 awake"] * 4 + ["1 awake"] * 2
+    warm = [name for event, name in bench.machine.events if event == "warm up"]
+    assert warm[0] == "product", "the reference comes first, whoever loaded first"
+    assert sorted(warm) == sorted({"product", "twin", "oneweight"} - ({"twin"} if dies else set()))
+    assert replies["twin"] == [FAILED] if dies else turns_of(replies, "twin")
+    assert turns_of(replies, "product")["rounds"] == [0, 1, 2, 3, 4]
+
+
+def test_a_process_that_hangs_while_loading_is_asked_at_its_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_sweep, "first_to_speak", lambda processes, deadline: None)
+    bench = Bench(product={}, twin={"load": [FAILED]})
+    assert bench.run(slots=2)["twin"] == [FAILED]
 
 
 def test_rounds_go_on_until_ratios_are_precise_and_precise_members_leave() -> None:

@@ -17,6 +17,7 @@ from evenbench.harness import Cell, Session
 from evenbench.harness.core.import_path import shared_path
 from evenbench.harness.core.types import BOUNDARIES
 from evenbench.harness.environment import system_info
+from evenbench.harness.runner.child_process import first_to_speak
 from evenbench.harness.runner.job import Job, Measurement, Reply
 from evenbench.harness.runner.launcher import Worker
 from tests.unit.builders import ROWS, Product, cell, plan, product, register, samples
@@ -61,8 +62,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {name: str(folder) for name, folder in entries.items()}
 
 
-def worker(folders: dict[str, str], backend: str = "product") -> Worker:
-    payload = Measurement(plan())
+def worker(folders: dict[str, str], backend: str = "product", pauses: bool = False) -> Worker:
+    payload = Measurement(plan(), pauses=pauses)
     job = Job("measure", cell(backend), payload, folders=folders, sys_path=shared_path())
     return Worker(job, system_info.for_worker(1, {}), 60.0)
 
@@ -101,6 +102,27 @@ def test_several_workers_stay_resident_and_are_timed_in_turn(folders: dict[str, 
     assert wrong["parity"]["verdict"] == "fail"
     assert right["attested"]["runtime"] == "numpy"
     assert right["cold_start_seconds"] > 0
+
+
+def test_two_workers_load_at_a_time_and_wait_before_they_warm_up(folders: dict[str, str]) -> None:
+    with worker(folders, pauses=True) as one, worker(folders, pauses=True) as other:
+        processes = [one.process, other.process]
+        assert first_to_speak(processes, time.monotonic()) is None, "a reply before the start"
+        waiting = {one.process: one, other.process: other}
+        while waiting:
+            process = first_to_speak(list(waiting), one.deadline)
+            assert process is not None
+            message = waiting[process].advance()
+            if message is not None:
+                assert message == {"loaded": True}
+                waiting.pop(process).process.stop()
+        for resident in (one, other):
+            resident.process.go()
+            assert resident.ask({"do": "warm_up"}) == {"ready": True}
+            assert not isinstance(resident.ask({"do": "turn", "number": 0}), Reply)
+        assert value_of(one.finish())["parity"]["verdict"] == "pass"
+        other.process.kill()
+        assert first_to_speak([other.process], other.deadline) is other.process
 
 
 def test_samples_and_turns_share_a_worker(folders: dict[str, str]) -> None:

@@ -13,13 +13,15 @@ import pytest
 from evenbench.harness.core import artifact_store
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.types import BOUNDARIES, Cell
-from evenbench.harness.environment import system_info
+from evenbench.harness.environment import cpu, system_info
 from evenbench.harness.results import records
 from evenbench.harness.results.records import Record
 from evenbench.harness.runner import declared_sources
 from evenbench.harness.runner.job import Job
 from evenbench.harness.runner.schedule import Event, Run
 from tests.unit.builders import cell, plan, register, work_here
+
+STARTING = ("load", "compile", "first_step")
 
 EVERY = [
     ("product", {}, "ok"),
@@ -124,6 +126,20 @@ def test_processes_of_a_cell_are_spread_over_sweeps(jobs: list[Job], tmp_path: P
     assert [job.task for job in jobs].index("measure") == len(jobs) - 18, (
         "something was prepared while cells were timed"
     )
+
+
+def test_only_processes_that_loaded_alone_have_a_cold_start(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "cores", lambda: 2)
+    wanted = entries(cell(), cell("twin"))
+    for line in start(wanted, tmp_path).measure(wanted):
+        assert (line["outcome"], len(line["process_seconds"])) == ("ok", 3)
+        starts = [line["import_seconds"], *(line["phases_seconds"][name] for name in STARTING)]
+        assert [len(seconds) for seconds in starts] == [1, 1, 1, 1]
+        assert len(line["phases_seconds"]["warm_up"]) == len(line["warm_up"]) == 3
+    pauses = [job.payload.pauses for job in jobs if job.task == "measure"]
+    assert pauses == [False] * 2 + [True] * 4
 
 
 def test_wrong_outputs_end_a_cell_after_one_process(jobs: list[Job], tmp_path: Path) -> None:

@@ -167,8 +167,9 @@ class ProcessRecord(TypedDict):
     installation: InstallationRecord
     variables: dict[str, str]
     machine: MachineLoadRecord
-    import_seconds: float
-    cold_start_seconds: float
+    import_seconds: float | None
+    """None, like `cold_start_seconds` and the phases of a start, if others loaded beside it."""
+    cold_start_seconds: float | None
     affinity: list[int]
 
 
