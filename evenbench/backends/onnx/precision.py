@@ -132,14 +132,17 @@ def _float_names(types: Iterable[int | None]) -> set[str]:
     return {names[kind] for kind in types if kind in names}
 
 
+_UNIMPLEMENTED = "Could not find an implementation for "
+
+
 def without_kernel(error: BaseException) -> str:
     """The reason in ONNX Runtime's error for a missing kernel; an empty string for other errors.
 
     The error reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with
     name 'x'`.
     """
-    text = str(error)
-    _, matched, rest = text.partition("Could not find an implementation for ")
+    text = str(error).replace("Failed to find kernel for ", _UNIMPLEMENTED)
+    _, matched, rest = text.partition(_UNIMPLEMENTED)
     if not matched or "NOT_IMPLEMENTED" not in text:
         return ""
     operator, _, opset = rest.split(" ")[0].rstrip(")").partition("(")
@@ -156,6 +159,9 @@ def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
     The file is newer than the runtime, or has operators or attributes without implementation.
     """
     text = " ".join(str(error).split())
+    _, mistyped, words = text.partition(" FAIL : Type Error: ")
+    if mistyped:
+        return f"{runtime} refuses the graph: {words[:300]}"
     _, unsuitable, words = text.partition("Exception during initialization: ")
     if unsuitable:
         return f"{runtime} refuses the graph: {words.rpartition(' was false. ')[2][:300]}"

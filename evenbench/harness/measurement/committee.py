@@ -126,8 +126,10 @@ class Committee:
     def _contradiction(self, outputs: Mapping[str, Any]) -> str:
         """The first output with another shape than the model declares, or an empty string."""
         for spec in self.cell.model.outputs:
-            values = outputs.get(spec.name)
-            if values is None or isinstance(values, list) or not spec.shape:
+            if spec.name not in outputs:
+                return f"gives no {spec.name}"
+            values = outputs[spec.name]
+            if isinstance(values, list) or not spec.shape:
                 continue
             declared, shape = spec.shape, values.shape[1:]
             open_sizes = (BATCH, ANY)

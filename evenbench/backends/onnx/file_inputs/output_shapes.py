@@ -81,17 +81,14 @@ def of_runs(
 
 
 def opened(output: Declared, inferred: Shape, shape: Shape) -> Shape:
-    """The `shape` of a trial run, with `ANY` for sizes that depend on values.
+    """The `shape` of a trial run, with `ANY` for a number of rows that depends on values.
 
-    The file names such a size, no input has the name, and inference finds no number.
+    The file names such a size, no input has the name, and inference finds no number. Exporters name
+    fixed sizes too, so a size on another axis is open only if it varies between runs.
     """
-    names = output.shape or ()
-    if len(names) != len(shape) or len(inferred) != len(shape):
-        return shape
-    return tuple(
-        ANY if size != BATCH and isinstance(name, str) and name and known == name else size
-        for name, known, size in zip(names, inferred, shape, strict=True)
-    )
+    name = output.shape[0] if output.shape else ""
+    depends = isinstance(name, str) and name and inferred[:1] == (name,)
+    return (ANY, *shape[1:]) if depends and BATCH not in shape else shape
 
 
 def varied(shape: Shape, runs: Sequence[Sequence[int]]) -> Shape:
