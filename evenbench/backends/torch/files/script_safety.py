@@ -34,6 +34,6 @@ def in_code(content: bytes) -> Iterator[str]:
 
 def in_objects(content: bytes) -> Iterator[str]:
     """Objects of C++ classes in a source file or a pickle, other than packed weights."""
-    for found in CLASSES.finditer(content.replace(b"\n", b".")):  # as torch joins a class's name
-        if not SAFE_CLASSES.match(found[1]):
-            yield f"an object of the C++ class {found[1].decode()[:80]!r}"
+    for match in CLASSES.finditer(content.replace(b"\n", b".")):  # as torch joins a class's name
+        if not SAFE_CLASSES.match(match[1]):
+            yield f"an object of the C++ class {match[1].decode()[:80]!r}"

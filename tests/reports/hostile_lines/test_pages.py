@@ -19,7 +19,7 @@ from evenbench.harness import cli
 from evenbench.harness.load.scenarios import CONCURRENT, Scenario
 from evenbench.reports.pages import history, index, load, notebook, pipeline
 from tests.reports import past, pipelines, test_load_page
-from tests.reports.hostile import PAYLOADS, hostile
+from tests.reports.hostile_lines.payloads import PAYLOADS, hostile
 
 FOREIGN = """() => {
   const chosen = 'iframe,object,embed,base,meta[http-equiv=refresh],math,a[href^="javascript"],'
