@@ -17,7 +17,6 @@ import pytest
 
 from benchmarks import detection
 from evenbench.backends.cpp import build, libtorch, toolchain
-from evenbench.backends.torch import torchscript
 from evenbench.harness import PLANS, Cell, Session, Unsupported
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
@@ -162,38 +161,14 @@ def test_they_are_measured_and_proved_right(tmp_path: Path, backends: list[str])
         assert seen["worst_mask_iou"] > 0.99
 
 
-def suppression(folder: Path) -> Path:
-    """An artifact with the least that calls an operator of torchvision."""
-    import torch
-    from torchvision import ops
-
-    def kept(boxes: Any, scores: Any) -> Any:
-        return ops.nms(boxes, scores, 0.5)
-
-    traced = torch.jit.trace(kept, (torch.rand(3, 4), torch.rand(3)))
-    traced.save(folder / torchscript.FILE)
-    return folder
-
-
-def network(folder: Path) -> Path:
-    """The artifact of a detector."""
-    cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
-    return Path(Preparer(600).prepare(cell).artifact.path)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "make",
-    [suppression, pytest.param(network, marks=pytest.mark.nightly)],
-    ids=lambda f: f.__name__,
-)
 def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
-    make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a program, which has none of the libraries that this process may have opened."""
     pytest.importorskip("torchvision")
     cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
-    artifact = make(tmp_path)
+    artifact = Path(Preparer(600).prepare(cell).artifact.path)
     text = tmp_path / "no_library.so"
     text.write_text("text")
     for file, said in (

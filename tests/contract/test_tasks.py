@@ -297,7 +297,11 @@ def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
-    [detection.FASTER_RCNN, detection.MASK_RCNN, detection.SSDLITE],
+    [
+        pytest.param(detection.FASTER_RCNN, marks=pytest.mark.nightly),
+        pytest.param(detection.MASK_RCNN, marks=pytest.mark.nightly),
+        detection.SSDLITE,
+    ],
     ids=lambda model: model.name,
 )
 def test_a_photograph_without_any_object_is_among_the_inputs(model: Model) -> None:

@@ -58,7 +58,7 @@ def seconds_until_usable(chromium: Any, address: str) -> float:
     started = time.perf_counter()
     page.goto(address, wait_until="commit")
     page.wait_for_selector(FIRST_ROW)
-    page.fill("#q", "model-0777")
+    page.fill("#q", "model-0077")
     until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 7")
     taken = time.perf_counter() - started
     page.close()
