@@ -122,7 +122,7 @@ class Result:
 
     @cached_property
     def of_limit(self) -> float | None:
-        """The least possible time over the time of `compute`; 1 is the limit of the machine.
+        """The least possible time over the time of `compute`; 1 is the usual bound of the machine.
 
         None without a limit, a time, or a judged time.
         """

@@ -219,7 +219,7 @@ def add_meaning(model: argparse._ActionsContainer) -> None:
         "--task",
         choices=["", *task_outputs.TASKS],
         metavar="T",
-        help="meaning of outputs (docs/reference/tasks.md) [default: guessed]",
+        help="kind of outputs, see docs on tasks [default: guessed]",
     )
     model.add_argument(
         "--option",

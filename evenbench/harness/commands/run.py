@@ -38,8 +38,7 @@ Examples:
   evenbench run models.py:build --batch 1,8         a function of yours
   evenbench run --half-width 2% --budget 10m        narrower, within 10 minutes
   evenbench run --against main -k resnet18          beside the code of a commit
-Docs: docs/explanation/statistics.md, docs/reference/results-file.md,
-docs/how-to/dataset-accuracy.md (--dataset)
+Docs: docs/explanation/statistics.md, docs/how-to/dataset-accuracy.md
 """
 
 EXIT_CODES = {

@@ -35,7 +35,7 @@ def table(groups: Sequence[Group]) -> Table:
         Column(
             "Of the limit",
             MEASURE,
-            "least possible time over compute; 100 % is as fast as the machine can be",
+            "least possible time over compute; 100 % is as fast as the usual bound allows",
         ),
         Column("Bound by", WORDS, "which of the two takes longer"),
         Column("Work", MEASURE, "floating-point operations of one step, by the direct algorithm"),
