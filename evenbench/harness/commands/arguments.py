@@ -96,7 +96,7 @@ def add_half_width(command: Container) -> None:
     command.add_argument(
         "--half-width",
         metavar="PERCENT",
-        help="half-width of the ratios that matter, such as 2%% [default: 3%%, thorough 1%%]",
+        help="half-width of ratios, as 2%% [default: 3%%, thorough 1%%]",
     )
 
 

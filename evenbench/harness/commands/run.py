@@ -95,7 +95,7 @@ def add_arguments(command: Parser) -> None:
         "--against",
         action="append",
         metavar="SIDE",
-        help="also past results, ort@1.31.1, a commit [default: none]",
+        help="also results, ort@1.31.1 or a commit [default: none]",
     )
     command.add_argument(
         "--profile",

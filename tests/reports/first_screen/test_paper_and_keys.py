@@ -1,4 +1,4 @@
-"""Saving as JSON Lines, printing, keys, the width of the navigation and a profile, in Chromium."""
+"""JSON Lines, printing, keys, the navigation's width and a profile, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -78,8 +78,7 @@ def test_no_word_of_the_navigation_is_cut(chromium: Any, address: str, width: in
 
 
 def test_the_details_have_the_operators_and_the_trace(chromium: Any, address: str) -> None:
-    page = opened(chromium, address)
-    page.evaluate("document.querySelector('[data-cell=\"0\"]').click()")
+    page = opened(chromium, f"{address}#cell={synthetic.many(1)[0]['cell']['id']}")
     page.wait_for_selector("#details .operators tbody tr")
     assert page.locator("#details .operators tbody tr").count() == 3
     trace = page.locator("#details .operators a").get_attribute("href")

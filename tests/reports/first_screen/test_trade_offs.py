@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import synthetic
 
 from evenbench.reports import result_groups
 from evenbench.reports.pages import index
 from evenbench.reports.sections import trade_offs
+from tests.reports import synthetic
 
 
 def at(backend: str, precision: str, ms: float, mb: int, accuracy: float, **changed):
