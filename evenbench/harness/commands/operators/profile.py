@@ -24,7 +24,7 @@ Examples:
   evenbench profile model-openvino-fp32-cpu-b1 model.onnx
 The trace file opens in https://ui.perfetto.dev, and `evenbench report` shows
 the table in the cell's details.
-Docs: docs/inspect.md
+Docs: docs/how-to/look-into-a-model.md
 """
 
 EXIT_CODES = {
