@@ -1,4 +1,4 @@
-"""The operator ZipMap for ONNX's reference evaluator, which lacks it.
+"""The operator ZipMap for ONNX's reference evaluator, which lacks the operator.
 
 The operator is defined at https://onnx.ai/onnx/operators/onnx_aionnxml_ZipMap.html.
 """
