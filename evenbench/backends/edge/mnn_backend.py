@@ -96,7 +96,8 @@ class MnnSession(Session):
         return self.mnn.Tensor(array.shape, kind, array, self.mnn.Tensor_DimensionType_Caffe)
 
     def step(self) -> None:
-        self.interpreter.runSession(self.session)
+        if self.interpreter.runSession(self.session):  # an error code; MNN raises no error
+            raise Unsupported("MNN cannot run this network: it finds no shapes for all layers")
 
     def fetch(self) -> Arrays:
         import numpy as np

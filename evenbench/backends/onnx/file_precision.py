@@ -1,4 +1,4 @@
-"""The precision of an ONNX file that runs as it is, as a runtime executed it."""
+"""The executed precision of an ONNX file in the original form."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ NARROW = ("fp16", "bf16", "int8")
 """Precisions whose files a runtime may compute in fp32, with less memory than an fp32 file."""
 
 FILE_PRECISIONS = ("fp16", "bf16", "fp64", "int8")
-"""The precisions of files that run as they are, beside fp32."""
+"""The precisions of unconverted files, beside fp32."""
 
 
 def executed(requested: str, ran: Collection[str], in_file: Collection[str]) -> tuple[str, str]:
     """The executed precision, and a note if the arithmetic is wider than the file.
 
-    `ran` are the precisions of the executed layers, `in_file` those of the file. A file with
-    layers of several precisions runs as it is if every layer has a precision of the file.
+    `ran` are the precisions of the executed layers, `in_file` the precisions of the file.
+    A file is unchanged if every executed layer has a precision of the file.
     """
     if set(ran) <= set(in_file) or (requested in NARROW and requested in ran):
         return requested, ""

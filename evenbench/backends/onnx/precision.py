@@ -65,11 +65,11 @@ def precision_of_graph(model: onnx.ModelProto) -> str:
 
 
 ORDER = ("int8", "fp16", "bf16", "fp32", "fp64")
-"""Precisions by which a file with layers of several is named, the first wins."""
+"""Names of a file with layers of several precisions, the first wins."""
 
 
 def stored(model: onnx.ModelProto) -> str:
-    """The precisions in a file that are not fp32 alone, joined by commas, the file's own first.
+    """The precisions in a file, joined by commas, the file's own first.
 
     Empty for a plain fp32 file, and for a graph without floats and without quantised layers.
     """

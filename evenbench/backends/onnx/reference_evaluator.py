@@ -19,6 +19,7 @@ from evenbench.backends.onnx import (
     float64,
     judges,
     precision,
+    zip_map,
 )
 from evenbench.backends.onnx.backend import OnnxBackend
 from evenbench.backends.onnx.file_inputs import feeds, user_model, value_outputs
@@ -50,15 +51,13 @@ class EvaluatorSession(Session):
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        from evenbench.backends.onnx.zip_map import ZipMap
-
         self.cell, self.file = cell, file
         model = evaluator_gaps.evaluated(onnx.load(str(file)))
         self.precision = "fp64" if self.wide else precision.precision_of_graph(model)
         self.narrow = float64.narrow_operators(model) if self.wide else []
         with _unsupported_operators():
             graph = float64.widened(model) if self.wide else model
-            self.evaluator: Any = ReferenceEvaluator(graph, new_ops=[ZipMap])
+            self.evaluator: Any = ReferenceEvaluator(graph, new_ops=[zip_map.operator()])
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 

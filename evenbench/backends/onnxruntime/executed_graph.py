@@ -140,7 +140,7 @@ def executed_precision(
     `requested` is the cell's precision, `stored` the float type of most weights, and `tf32` whether
     fp32 nodes may use TF32. A narrow node among fp32 nodes is never fp32. A graph counts as int8 if
     any layer computed on integers; `precision_label` counts the layers. A graph without
-    floats counts as fp32. `in_file` are the precisions of a file that runs as it is.
+    floats counts as fp32. `in_file` are the precisions of an unconverted file.
     """
     counts = compute_nodes(nodes)
     if in_file:

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions with values that numpy lacks: narrow types, sequences, maps."""
+"""ONNX Runtime sessions with values unknown to numpy: narrow types, sequences, maps."""
 
 from __future__ import annotations
 

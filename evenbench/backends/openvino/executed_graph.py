@@ -45,7 +45,7 @@ def executed_precision(
     executed precision, `stored` the type of most weights, and `dynamic` whether linear layers
     quantise activations at run time. A narrow node among fp32 nodes is never fp32. A narrow network
     may keep wide layers; `precision_labels` counts the narrow layers. `in_file` are the precisions
-    of a file that runs as it is.
+    of an unconverted file.
     """
     if in_file:
         kinds = {PRECISION_OF.get(kind, kind) for kind in counts}
@@ -107,7 +107,7 @@ def nodes_by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int
 def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
     """Count compute nodes by precision; without any, all on floats but inputs and outputs.
 
-    Only compute nodes on bytes are quantised arithmetic: others read pixels, or hold booleans.
+    Only compute nodes on bytes are quantised arithmetic, not nodes on pixels or booleans.
     """
     others: Counter[str] = Counter()
     work: Counter[str] = Counter()

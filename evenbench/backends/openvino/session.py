@@ -209,7 +209,7 @@ class ThroughputSession(OpenVinoSession):
 def _ports(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Return a model's input ports by declared name.
 
-    OpenVINO drops an input that no operator reads. It drops names too; then places count.
+    OpenVINO drops unused inputs, and names; without names, places count.
     """
     named = {name: port for port in ports for name in port.get_names()}
     if len(ports) == len(specs) and not all(spec.name in named for spec in specs):

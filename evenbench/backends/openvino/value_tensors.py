@@ -1,4 +1,4 @@
-"""OpenVINO's tensors of types that numpy lacks: bfloat16, float8, int4 and text."""
+"""OpenVINO's tensors of types unknown to numpy: bfloat16, float8, int4 and text."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def measure(
     """The error of a discrete output, and the reason for a failure.
 
     `own_share` is the yardstick's share of differing values, None without a yardstick. `excused`
-    marks values that differ within a tie. `steps` is the share that may differ by one.
+    marks values that differ within a tie. `steps` is the allowed share of differences of 1.
     """
     differs = output_values.unequal(output, golden)
     if excused is not None:

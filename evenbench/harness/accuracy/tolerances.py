@@ -17,7 +17,7 @@ class Tolerance:
     `ceiling` limits the RMSE rule, in units of the golden's root mean square. `by_task` precisions
     are judged by metric or by cosine similarity instead. `limits` apply to detections. `least` is
     the RMSE that passes with any yardstick, in units of the golden's root mean square; `steps` is
-    the share of integers that may differ by one.
+    the allowed share of integers one apart.
     """
 
     rtol: float

@@ -15,7 +15,7 @@ NONE = "none"
 SUBJECT = re.compile(
     "h|c|hx|cx|hc|states?|hidden|cell|caches?|buffers?|memory|mem|rnn|lstm|gru|context|carry"
 )
-"""Words of which a state's name has at least one."""
+"""The name of a state has at least one of these words."""
 
 TIME = re.compile(
     "in|out|input|output|prev(ious)?|past|present|old|new|next|current|init(ial)?|n|t"
@@ -26,7 +26,7 @@ Tensors = Sequence[TensorSpec]
 
 
 def find(target: str, texts: Sequence[str], inputs: Tensors, outputs: Tensors) -> dict[str, str]:
-    """The output by the input that gets its value, from `IN=OUT` texts, or guessed without texts.
+    """The output by the input with the value, from `IN=OUT` texts, or guessed without texts.
 
     Raises UsageError for another form, unknown names, and tensors of other shapes.
     """

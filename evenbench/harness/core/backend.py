@@ -76,7 +76,7 @@ class Backend(ABC):
     """Import names of required packages. Cells are `unavailable` without these packages."""
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     file_precisions: ClassVar[tuple[str, ...]] = ()
-    """Precisions of model files that this backend runs as they are, beside fp32."""
+    """Precisions of model files for this backend without conversion, beside fp32."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     options: ClassVar[Mapping[str, str]] = {}
     """Options for cases, each with a description."""

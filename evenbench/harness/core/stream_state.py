@@ -1,4 +1,4 @@
-"""State of a streaming model: outputs of a step that are inputs of the next step.
+"""State of a streaming model: outputs of a step, inputs of the next step.
 
 Stdlib only. `Model.state` maps the name of an input to the name of an output.
 """

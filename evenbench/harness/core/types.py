@@ -91,7 +91,7 @@ class Model:
     `sizes` are declarations of the same network at other sizes, such as longer and shorter
     sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`). `stored`
     names the precisions in a file, if others than fp32 alone, its own first: `int8`, `fp16,fp32`.
-    `state` maps an input to the output with its value for the next step: `{"h_in": "h_out"}`.
+    `state` maps an input to the output with the value for the next step: `{"h_in": "h_out"}`.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Model:
 
     @property
     def own_precision(self) -> str:
-        """The precision at which a file runs as it is; fp32 for all other models."""
+        """The precision of an unconverted file; fp32 for all other models."""
         return self.stored.partition(",")[0] or "fp32"
 
     @cached_property
@@ -250,7 +250,7 @@ class Cell:
 
     @property
     def stored_precisions(self) -> frozenset[str]:
-        """The precisions in a file that runs as it is; empty for fp32 files and other cells."""
+        """The precisions in an unconverted file; empty for fp32 files and other cells."""
         is_own = self.model.stored and self.precision == self.model.own_precision
         return frozenset(self.model.stored.split(",")) if is_own else frozenset()
 

@@ -1,7 +1,7 @@
-"""The steps of a stream: every step gets the state from the outputs of the step before.
+"""The steps of a stream: the state of a step comes from the outputs of the step before.
 
-The rotating batches are the steps, in order, and the first batch has the initial state. A runtime
-carries its own state, so an error in the state grows from step to step, as in use.
+The rotating batches are the steps in order; the first batch has the initial state. Every
+runtime carries the state, so an error in the state grows from step to step, as in use.
 """
 
 from __future__ import annotations

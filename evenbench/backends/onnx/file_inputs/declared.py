@@ -24,7 +24,7 @@ class Declared:
 
     `shape` holds a number, a name, or an empty string for an anonymous size; None is a tensor of
     unknown rank. `kind` is tensor, sequence or map; `shape` and `dtype` of a sequence are those of
-    the elements; `dtype` of maps is that of the values.
+    the elements; `dtype` of maps is the values' dtype.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Declared:
 
     @property
     def is_variable(self) -> bool:
-        """Whether only a run shows which arrays the value has: a sequence, map or optional."""
+        """Whether a run has to show the arrays of the value: a sequence, map or optional."""
         return self.kind != TENSOR or self.optional
 
     def described(self) -> str:

@@ -1,4 +1,4 @@
-"""Which inputs of a file get a value, and the given samples in the file's names and dtypes."""
+"""The present inputs of a file, and the given samples in the file's names and dtypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs that are no tensors, as arrays by name: sequences, maps, and absent optional values.
+"""Outputs of other kinds than tensors, as arrays by name: sequences, maps, absent values.
 
 A sequence becomes its elements, `parts[0]`, `parts[1]` and so on; an empty one its length,
 `parts.length`. A map becomes `scores.keys` and `scores.values`, in order of keys. Maps with equal
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 KEYS, VALUES, LENGTH, PRESENT = ".keys", ".values", ".length", ".present"
-"""The ends of names of arrays made of outputs that are no tensors."""
+"""The ends of names of arrays made of sequences, maps and absent values."""
 
 Maps = Sequence[Mapping[Any, Any]]
 
@@ -23,7 +23,7 @@ def elements(name: str, count: int) -> list[str]:
 
 
 def separated(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs by name, with every output that is no tensor as arrays."""
+    """The outputs by name, with every sequence, map or absent value as arrays."""
     named: dict[str, Any] = {}
     for name, output in outputs.items():
         named |= _arrays(name, output)
