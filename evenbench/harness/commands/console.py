@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 15.0
 """Least time between two plain lines on the current step, without a terminal."""
 
+HEARTBEAT_SECONDS = 60.0
+"""Time between two plain lines on a long preparation, without a terminal."""
+
 
 PIPE_WIDTH = 200
 """Width of tables in files and pipes, wide enough for lines without folds."""
@@ -43,6 +46,7 @@ class StatusLine:
         self.bar = _bar(console) if console.is_interactive else None
         self._task: Any = None
         self._last_line = -math.inf
+        self._last_text = ""
         self._clock: Clock | None = None
 
     def __enter__(self) -> StatusLine:
@@ -79,22 +83,36 @@ class StatusLine:
         if self._clock and (not moving or text != self._clock.text):
             self._clock.stop()
             self._clock = None
-        if self.bar and moving and not self._clock:
-            self._clock = Clock(text, self._tick)
+        if moving and not self._clock:
+            self._clock = (
+                Clock(text, self._tick)
+                if self.bar
+                else Clock(text, self._print_again, HEARTBEAT_SECONDS, marks="")
+            )
         if self.bar:
             self.bar.update(
                 self._task, completed=done, total=total, description=text, left=left, refresh=True
             )
 
     def print_seldom(self, text: str, urgent: bool = False) -> None:
-        """Print a plain line without a terminal: if urgent, or after a quiet time."""
-        if not self.bar and (urgent or time.monotonic() - self._last_line > QUIET_SECONDS):
+        """Print a plain line without a terminal: if urgent, or after a quiet time.
+
+        No line is printed twice in a row.
+        """
+        if self.bar or text == self._last_text:
+            return
+        if urgent or time.monotonic() - self._last_line > QUIET_SECONDS:
             self.be_quiet()
+            self._last_text = text
             self.console.print(text, soft_wrap=True, markup=False)
 
     def be_quiet(self) -> None:
         """Start the quiet time: the user has just seen a line."""
         self._last_line = time.monotonic()
+
+    def _print_again(self, text: str) -> None:
+        self.be_quiet()
+        self.console.print(f"still {text}", soft_wrap=True, markup=False)
 
     def _tick(self, text: str) -> None:
         if self.bar:
@@ -102,16 +120,18 @@ class StatusLine:
 
 
 class Clock:
-    """Calls `show` with a turning mark, a text and its elapsed seconds, until stopped.
+    """Calls `show` with a turning mark (if any), a text and its elapsed seconds, until stopped.
 
     A thread: it wakes this process up, so it runs only while nothing is timed.
     """
 
     MARKS = "◐◓◑◒"
 
-    def __init__(self, text: str, show: Callable[[str], None], every: float = 0.5) -> None:
+    def __init__(
+        self, text: str, show: Callable[[str], None], every: float = 0.5, marks: str = MARKS
+    ) -> None:
         self.text = text
-        self._show, self._every = show, every
+        self._show, self._every, self._marks = show, every, marks
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -120,7 +140,8 @@ class Clock:
         began, turns = time.monotonic(), 0
         while not self._ended.wait(self._every):
             elapsed = round(time.monotonic() - began)
-            self._show(f"{self.MARKS[turns % len(self.MARKS)]} {self.text} ({elapsed} s)")
+            mark = f"{self._marks[turns % len(self._marks)]} " if self._marks else ""
+            self._show(f"{mark}{self.text} ({elapsed} s)")
             turns += 1
 
     def stop(self) -> None:

@@ -41,6 +41,20 @@ class Parser(argparse.ArgumentParser):
             help="show short help (-h) or full help (--help)",
         )
 
+    def parse_known_args(self, *words: Any) -> Any:
+        """Parse as argparse, and accept targets after flags: `compare A B --budget 5m FILE`.
+
+        argparse gives a repeatable argument all its words at once, before the first flag.
+        """
+        namespace, rest = super().parse_known_args(*words)
+        many = next((action for action in self._actions if action.nargs == "*"), None)
+        if rest and many is not None and not any(word.startswith("-") for word in rest):
+            known = getattr(namespace, many.dest)
+            known = [] if known == self.get_default(many.dest) else list(known)
+            setattr(namespace, many.dest, [*known, *rest])
+            rest = []
+        return namespace, rest
+
     def error(self, message: str) -> NoReturn:
         """Exit with the code of misuse; argparse's own 2 is pytest's code of an interruption."""
         self.print_usage(sys.stderr)

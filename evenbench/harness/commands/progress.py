@@ -22,7 +22,6 @@ from evenbench.harness.environment import git_command
 from evenbench.harness.results.records import Record
 from evenbench.harness.runner import journal
 from evenbench.harness.runner.schedule import Event, Run
-from evenbench.harness.statistics import estimates
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +33,9 @@ PREPARING = ("prepare", "environment", "inputs", "calibration", "weights", "arti
 
 DOING = {"outcome": "", "measure": "measure", "round": "measure"}
 """The kind of step in progress after an event; `prepare` after any other."""
+
+KNOWN_SHARE = 1 / 3
+"""The share of prepared cells from which on the remaining time is estimated."""
 
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
@@ -76,16 +78,18 @@ class Estimate:
         self._since = at
 
     def remaining(self, event: Event) -> float | None:
-        """Return the seconds until the end; None before the first cell is prepared.
+        """Return the seconds until the end; None before a third of the cells are prepared.
 
-        The schedule's own prediction counts as soon as a sweep is known.
+        The first preparations import compilers and are no measure of the others. The schedule's
+        own prediction counts as soon as a sweep is known.
         """
         if event.seconds_left is not None:
             return event.seconds_left
         prepared = self.begun["prepare"] - (event.kind in PREPARING)
-        if not prepared:
+        cells = event.total // (1 + self.processes)
+        if prepared < max(1, cells * KNOWN_SHARE):
             return None
-        preparing = max(0, event.total // (1 + self.processes) - prepared)
+        preparing = max(0, cells - prepared)
         measuring = max(0, event.total - event.steps - preparing)
         measured = self.begun["measure"] - (event.kind == "measure")
         per_process = self.spent["measure"] / measured if measured else self.first_guess
@@ -126,10 +130,10 @@ def expected(plan: Plan, cells: int) -> str:
 def outcome_text(line: Record) -> str:
     """Return a cell's latency, or the reason for the absence, on a single line."""
     if line["outcome"] == "ok":
-        from evenbench.reports import formatting
+        from evenbench.reports import formatting, result_groups
 
-        values = estimates.process_values(line["samples_ns"][COMPUTE])
-        return f"{formatting.duration(estimates.median(values))} {COMPUTE}"
+        (result,) = result_groups.results([line])  # the level of the table
+        return f"{formatting.latency(result.compute)} {COMPUTE}"
     phase = f"in {line['phase']}: " if line["outcome"] == "failed" else ""
     return phase + " ".join(line["reason"].split())
 
