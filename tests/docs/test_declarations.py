@@ -20,6 +20,7 @@ from evenbench.harness.preprocess import IMAGENET_224
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "declarations.md"
 SPECS = (TensorSpec("ids", (BATCH, 16), "int64"),)
 MODEL = Model("m", build="mymodel:build", inputs=SPECS, outputs=SPECS)
+STATE_IN, STATE_OUT = TensorSpec("h_in", (BATCH, 8)), TensorSpec("h_out", (BATCH, 8))
 LONGER = replace(MODEL, name="longer", inputs=(TensorSpec("ids", (BATCH, 32), "int64"),))
 NAMES = {
     **{name: getattr(harness, name) for name in harness.__all__},
@@ -64,6 +65,8 @@ def test_every_example_is_valid(kind: type[Any]) -> None:
     for name, (_, _, example) in rows(kind).items():
         value = eval(example, dict(NAMES))
         changed = {name: value, "build": ""} if name == "file" else {name: value}
+        if name == "state":
+            changed |= {"inputs": (STATE_IN,), "outputs": (STATE_OUT,)}
         assert getattr(replace(VALID[kind], **changed), name) == value, name
 
 
