@@ -1,4 +1,4 @@
-"""The backend `executorch`: PyTorch's runtime for boards, on XNNPACK or its own kernels."""
+"""The backend `executorch`: PyTorch's runtime for boards, on XNNPACK or portable kernels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KERNELS = ("xnnpack", "portable")
 
 
 class ExecuTorch(backend.TorchBackend):
-    """A program exported by torch.export, delegated to XNNPACK as far as its partitioner goes."""
+    """A program exported by torch.export, delegated to XNNPACK as far as the partitioner goes."""
 
     name = "executorch"
     requires = ("torch", "executorch")

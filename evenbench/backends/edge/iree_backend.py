@@ -40,7 +40,7 @@ FLAGS = (
 
 
 class Iree(backend.ConvertingBackend):
-    """IREE on its CPU drivers: `local-sync` for one thread, `local-task` for several."""
+    """IREE on the CPU drivers: `local-sync` for a single thread, `local-task` for several."""
 
     name = "iree"
     requires = ("iree.runtime", "iree.compiler")

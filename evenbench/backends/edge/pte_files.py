@@ -70,7 +70,7 @@ class Program:
 def read(file: Path) -> Program:
     """Return the facts in a program file.
 
-    Raises ValueError for a file that is truncated, of another format, or of a newer schema.
+    Raises ValueError for a truncated file, another format, or a newer schema.
     """
     data = file.read_bytes()
     if data[4:8] not in IDENTIFIERS:
@@ -150,7 +150,7 @@ def _package() -> Path:
 
 
 def _as_json(schema: Path, data: bytes, name: str) -> Any:
-    """`data` by `schema`, as JSON with all defaults. Raises ValueError if it does not fit."""
+    """`data` by `schema`, as JSON with all defaults. Raises ValueError for other data."""
     options = ["--json", "--strict-json", "--defaults-json", "--raw-binary"]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "data.bin").write_bytes(data)

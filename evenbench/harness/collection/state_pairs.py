@@ -1,4 +1,4 @@
-"""The state of a user's own model: from `--state`, or guessed by the names of its tensors."""
+"""The state of a user's own model: from `--state`, or guessed by the names of tensors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def find(target: str, texts: Sequence[str], inputs: Tensors, outputs: Tensors) -
 
 
 def guessed(inputs: Tensors, outputs: Tensors) -> dict[str, str]:
-    """The pairs of one input and one output with equal subject, shape and type.
+    """The pairs of an input and an output with equal subject, shape and type.
 
     An input or output in two pairs is in none.
     """

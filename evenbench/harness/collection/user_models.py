@@ -134,7 +134,7 @@ def _from_rest(model: Model, flags: ModelFlags) -> Model:
 def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
     """The precisions, with `int8` replaced by a kind of int8, and a note on the choice.
 
-    Without the flag, a file runs at its own precision.
+    Without the flag, a file keeps the precision of the file.
     """
     # Ranges of random numbers, or of an example in another order, are no calibration.
     int8, note = int8_of(_calibrated(model, flags))

@@ -150,7 +150,7 @@ def write(
 
 
 def _copy_traces(profiles: Sequence[RecordedProfile], folder: Path) -> None:
-    """Copy the traces of the page's cells beside the page, whose addresses point there."""
+    """Copy the traces of the page's cells beside the page, for the links of the page."""
     for profile in profiles:
         target = folder / operator_profiles.FOLDER / profile.file.name
         target.parent.mkdir(exist_ok=True)

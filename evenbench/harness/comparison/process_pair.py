@@ -1,7 +1,7 @@
 """A pair of a paired comparison: a sweep of a cell's two sides, a process of each.
 
-`GroupSweep` starts the processes, stops the idle side, and orders the turns; with two members its
-order is ABBA or BAAB. Here are a turn of a pair, a sample, and the record of a pair.
+`GroupSweep` starts the processes, stops the idle side, and orders the turns; two members take
+turns as ABBA or BAAB. Here are a turn of a pair, a sample, and the record of a pair.
 """
 
 from __future__ import annotations

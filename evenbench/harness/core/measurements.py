@@ -138,7 +138,7 @@ class OperatorProfile:
     """The runtime's own profile of one inference, the fastest of `PROFILED`: never a timed lap.
 
     `inference_ns` is the time of the profiled inference as seen by the caller, profiler included.
-    `note` says how far the times can be trusted, such as starts that the runtime does not report.
+    `note` says how far the times can be trusted, such as unreported starts.
     """
 
     profiler: str

@@ -52,7 +52,7 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def _opened(name: Path) -> Iterator[int]:
-    """Open the lock file, and follow no link: everybody may write to its folder."""
+    """Open the lock file, and follow no link: everybody may write to the folder."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(name, flags, 0o600)

@@ -1,4 +1,4 @@
-"""All descendants of a worker process, and their end, whatever groups and sessions they made.
+"""All descendants of a worker process, and the end of all, also of other groups and sessions.
 
 A build tool gives each of its jobs a process group, and other programs start sessions. The members
 of a worker's family are known by the worker's session, or by a variable that children inherit. The
@@ -34,7 +34,7 @@ def end(session: int, mark: str) -> None:
 
 
 def living(session: int, mark: str) -> Iterator[int]:
-    """The numbers of the living members; nothing where there is no /proc."""
+    """The numbers of the living members; nothing without /proc."""
     entry = f"{MARK}={mark}".encode()
     try:
         names = os.listdir("/proc")

@@ -41,7 +41,7 @@ _guards: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def add(session: int, mark: str) -> None:
-    """Guard a process that leads a session, and its family, from now on."""
+    """Guard a leader of a session and all descendants from now on."""
     _tell(f"+ {session}:{mark}\n")
 
 

@@ -3,7 +3,7 @@
 Each rule returns the reason, or an empty string. A rule speaks only far beyond anything seen from a
 right runtime, and the experiments behind the numbers (`examination`) are repeated before a rule is
 believed: a false accusation is as bad as a lie that gets through. docs/explanation/fairness.md
-lists the lies that these rules cannot see.
+lists lies beyond these rules.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class ResidentCell:
             self.warm = sampling.warm_up(self.session, self.batches, self.plan)
 
     def carry_state(self) -> None:
-        """Run the steps of a stream, whose states are inputs of all later laps."""
+        """Run the steps of a stream, with states as inputs of all later laps."""
         self.batches = streams.carried(self.session, self.batches, self.cell.model.state)
 
     @contextmanager

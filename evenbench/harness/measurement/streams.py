@@ -43,7 +43,7 @@ def carried(
 ) -> Sequence[Arrays]:
     """The batches with the session's own state of each step; without state, the batches as given.
 
-    Timed laps use these inputs, so no lap has to copy a state beside the work of its boundary.
+    Timed laps use these inputs, so no lap copies a state besides the work of a boundary.
     """
     return [inputs for inputs, _ in steps(session, batches, state)] if state else batches
 

@@ -60,7 +60,7 @@ class RecordedProfile:
 
     @property
     def total_ns(self) -> float:
-        """The sum over operators, which exceeds the inference where calls run in parallel."""
+        """The sum over operators, above the inference's time if calls run in parallel."""
         return sum(row.self_ns for row in self.by_type)
 
 

@@ -186,7 +186,7 @@ def pin(members: Sequence[Member[C]], shuffle: random.Random) -> list[int]:
 def _has_room(part: C, members: Sequence[Member[C]], loading: Sequence[Member[C]]) -> bool:
     """Whether the machine and the device have memory left beside `members` and those `loading`.
 
-    Its earlier processes say how much of the machine's memory the part needs.
+    Earlier processes say how much of the machine's memory the part needs.
     """
     growing = [_resident_bytes(member) for member in loading]
     sizes = [*map(_resident_bytes, members), *growing]

@@ -84,8 +84,8 @@ class PartGroup:
 def groups_of(parts: Iterable[Part]) -> list[PartGroup]:
     """The comparison groups of parts, in order.
 
-    A cell with several requests in flight is a group of its own: its laps overlap, so no turn can
-    end between two of them.
+    A cell with several requests in flight is a group of its own: overlapping laps leave no
+    moment for the end of a turn.
     """
     groups: dict[str, list[Part]] = {}
     for part in parts:

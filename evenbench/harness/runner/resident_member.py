@@ -1,4 +1,4 @@
-"""A member of a sweep: a resident process, stopped except for loading, its turns and its end."""
+"""A member of a sweep: a resident process, stopped except for loading, turns and the end."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ TENSORS, LISTS = "tensors", "lists"
 def refuses(cell: Cell, takes: Collection[str] = ()) -> str:
     """The reason why a runtime does not take the values of a cell, or an empty string.
 
-    `takes` are the kinds of values that its sessions take.
+    `takes` are the kinds of values for sessions.
     """
     reason = "" if LISTS in takes else _lists(cell)
     return reason or ("" if TENSORS in takes else _exotic_tensors(cell))

@@ -1,4 +1,4 @@
-"""Watches of folders by the Linux kernel: fanotify, and inotify where fanotify is forbidden.
+"""Watches of folders by the Linux kernel: fanotify, and inotify if fanotify is forbidden.
 
 A watch reports a file open for reading only, at its close. fanotify reports this process alone.
 Events without privileges need Linux 5.13, and containers may forbid fanotify; inotify works
@@ -123,7 +123,7 @@ KINDS: tuple[Callable[[], Watch], ...] = (Fanotify, Inotify)
 
 
 def watch() -> Watch | None:
-    """A new watch without folders; None where the kernel offers neither interface."""
+    """A new watch without folders; None without either interface."""
     for kind in KINDS:
         try:
             return kind()

@@ -22,7 +22,7 @@ BYTES = 1 << 20
 
 
 class Recorder:
-    """One recording in a thread of its own, since the kernel keeps a limited number of events."""
+    """One recording in a separate thread, since the kernel keeps a limited number of events."""
 
     def __init__(self, watch: kernel.Watch) -> None:
         self._watch = watch
@@ -32,7 +32,7 @@ class Recorder:
 
     @classmethod
     def start(cls, roots: Iterable[Path], leave_out: Callable[[Path], bool]) -> Recorder | None:
-        """Record reads in and below `roots`; None where the kernel has no watches.
+        """Record reads in and below `roots`; None without watches in the kernel.
 
         Folders are left out with everything below.
         """
