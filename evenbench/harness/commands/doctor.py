@@ -17,11 +17,13 @@ from evenbench.harness.commands import console as terminal
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import artifact_store, exit_codes, registry
 from evenbench.harness.core.errors import StoreError, UsageError
-from evenbench.harness.environment import cpu, machine_findings
+from evenbench.harness.environment import cpu, gpu, machine_findings
 from evenbench.harness.statistics.estimates import median
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from evenbench.harness.core.backend import Backend
 
 
 EPILOG = """\
@@ -72,16 +74,27 @@ def _backend(row: registry.Row) -> dict[str, Any]:
     try:
         backend = registry.find(row.name)
     except UsageError as error:
-        return {**known, "status": "broken", "versions": {}, "missing": [], "hint": str(error)}
+        nothing = {"versions": {}, "missing": [], "reason": ""}
+        return {**known, "status": "broken", **nothing, "hint": str(error)}
     missing = list(backend.missing())
-    status, hint = ("missing", row.hint) if missing else ("here", "")
+    reason = f"{', '.join(missing)} not installed" if missing else _lacks(row, backend)
     return {
         **known,
-        "status": status,
+        "status": "missing" if reason else "here",
         "versions": _versions(backend.distributions),
         "missing": missing,
-        "hint": hint,
+        "reason": reason,
+        "hint": row.hint if reason else "",
     }
+
+
+def _lacks(row: registry.Row, backend: Backend) -> str:
+    """The environment or device that an installed backend lacks here, or an empty string."""
+    if "cpu" not in backend.devices and not gpu.count():
+        return f"runs on {', '.join(backend.devices)}, and {gpu.absence()}"
+    states = {item["name"]: item["state"] for item in environments()} if row.environment else {}
+    state = states.get(row.environment, "built")
+    return "" if state in ("built", "given") else f"environment {row.environment}: {state}"
 
 
 def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
@@ -203,8 +216,8 @@ def show(facts: Mapping[str, Any], console: Console) -> None:
 
 
 def _backend_words(entry: Mapping[str, Any]) -> str:
-    if entry["status"] == "missing":
-        return f"{', '.join(entry['missing'])} not installed"
+    if entry["reason"]:
+        return str(entry["reason"])
     versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
     return versions or (
         "needs nothing" if entry["status"] == "here" else "its module does not import"

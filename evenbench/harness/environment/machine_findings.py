@@ -99,9 +99,10 @@ def _cores(facts: Mapping[str, Any]) -> Finding:
         "this process may use only some cores; "
         "that is good for isolation as long as nothing else uses them"
     )
+    flags = ", ".join(facts["cpu_flags"]) or "no vector extensions of note"
     return judged(
         "cores",
-        f"{usable} usable of {online} online, {facts['cpu']}",
+        f"{usable} usable of {online} online, {facts['cpu']} ({flags})",
         usable < online,
         advice,
         "note",

@@ -38,6 +38,23 @@ def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyP
     )
 
 
+def test_a_runtime_without_its_device_or_environment_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor.gpu, "count", lambda: 0)
+    monkeypatch.setattr(doctor.gpu, "absence", lambda: "no NVIDIA driver answers")
+    monkeypatch.setattr(type(registry.find("tensorrt-rtx")), "missing", lambda self: ())
+    state = [{"name": "openvino", "state": "not built"}]
+    monkeypatch.setattr(doctor, "environments", lambda: state)
+    known = {entry["name"]: entry for entry in doctor.backends()}
+    assert known["tensorrt-rtx"]["reason"] == "runs on cuda, and no NVIDIA driver answers"
+    assert known["ort-openvino"]["reason"] == "environment openvino: not built"
+    assert known["ort-openvino"]["hint"] == "evenbench env build ort-openvino"
+    assert known["ort"]["status"] == "here"
+    state[0]["state"] = "built"
+    assert doctor.backends()[list(registry.rows()).index("ort-openvino")]["status"] == "here"
+
+
 def test_the_clock_floor_is_a_few_reads_of_the_clock() -> None:
     floor = doctor.clock_floor()
     assert 0 <= floor["minimum_ns"] <= floor["median_ns"] < 100_000
