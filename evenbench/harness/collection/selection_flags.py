@@ -19,7 +19,7 @@ RECIPE = "imagenet_224 or size=128,mean=.5 [default: none]"
 SAMPLES = "real inputs, such as .npz; repeatable [default: none]"
 DIM = "size of a free dimension [default: guessed]"
 RANGE = "values of an input; repeatable [default: from graph]"
-STATE = "state for the next step, such as h=hn [default: guessed]"
+STATE = "state of the next step, as h=hn [default: guessed]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
@@ -125,7 +125,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="folders, files or models [default: benchmarks, else bench_*.py]",
+        help="folders, files, models [default: benchmarks, bench_*]",
     )
     if filters:
         add_expression(command)

@@ -40,7 +40,6 @@ Examples:
   evenbench compare main HEAD              two commits
   evenbench compare HEAD . -k resnet18     uncommitted changes
   evenbench compare ort@1.24.1 ort@1.31.1  two releases
-  evenbench compare ort ort:spinning=off   two sets of options
   evenbench compare a.jsonl b.jsonl        two recorded runs: weaker, no verdict
 Docs: docs/explanation/statistics.md, docs/how-to/ci-github.md
 """

@@ -98,7 +98,7 @@ def test_a_model_does_what_is_said_of_it(
         (
             "detection",
             {"y": ["N", 10]},
-            r"boxes \[n, 4\], labels \[n\] and scores \[n\] of one image.*docs/tasks\.md",
+            r"boxes \[n, 4\], labels \[n\] and scores \[n\] of one image.*docs/reference/tasks\.md",
         ),
         ("detection", {"boxes": ["M", 4], "labels": ["M"]}, "by these names"),
         ("detection", {**OBJECTS, "boxes": ["M", 5]}, r"boxes any|boxes float32\[any, 5\]"),

@@ -45,10 +45,25 @@ def test_a_clock_shows_elapsed_seconds_until_stopped() -> None:
     assert len(shown) == count
 
 
-def test_a_pipe_gets_no_clock() -> None:
-    status = console.StatusLine(Console(file=io.StringIO()))
-    status.show("preparing m", 0, 4, moving=True)
-    assert status._clock is None
+def test_a_pipe_gets_a_line_now_and_then_in_a_long_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 0.01)
+    file = io.StringIO()
+    with console.StatusLine(Console(file=file)) as status:
+        status.show("preparing m", 0, 4, moving=True)
+        until = time.monotonic() + 10
+        while "still" not in file.getvalue() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert file.getvalue().startswith("still preparing m (0 s)\n")
+        status.show("measuring m", 1, 4)
+        assert status._clock is None, "no thread wakes up while something is timed"
+
+
+def test_no_line_is_printed_twice_in_a_row() -> None:
+    file = io.StringIO()
+    status = console.StatusLine(Console(file=file))
+    for text in ("preparing m", "preparing m", "preparing n"):
+        status.print_seldom(text, urgent=True)
+    assert file.getvalue() == "preparing m\npreparing n\n"
 
 
 def test_time_and_disk_are_said_before_anything_starts() -> None:
