@@ -228,7 +228,7 @@ def test_stacked_outputs_are_in_the_order_of_their_batches() -> None:
         ({0: {"y": [0]}, 1: {"z": [1]}, 2: {"y": [2]}}, "names differ"),
         (
             {0: {"y": [0]}, 1: {"y": [1, 2]}, 2: {"y": [3]}},
-            r"output y has the shapes \[1\], \[2\], .*--task detection \(docs/tasks\.md",
+            r"output y has the shapes \[1\], \[2\], .*--task detection \(docs/reference/tasks\.md",
         ),
     ],
 )

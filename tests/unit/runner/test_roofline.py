@@ -15,7 +15,7 @@ from evenbench.harness import BATCH, Model, Session, TensorSpec
 from evenbench.harness.core import artifact_store, registry
 from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.core.types import PRECISIONS, Cell
+from evenbench.harness.core.types import FILE_PRECISIONS, PRECISIONS, Cell
 from evenbench.harness.results import records
 from evenbench.harness.runner import roofline
 from evenbench.harness.runner.job import Job, Reply
@@ -128,7 +128,7 @@ def test_weights_count_once_at_their_precision_and_tensors_as_a_step_gets_them(
 
 
 def test_every_precision_has_a_width() -> None:
-    assert set(roofline.WEIGHT_BYTES) == set(PRECISIONS)
+    assert set(roofline.WEIGHT_BYTES) == {*PRECISIONS, *FILE_PRECISIONS}
 
 
 def test_peaks_are_measured_once_for_each_device_precision_and_number_of_threads() -> None:
