@@ -123,7 +123,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="folders, files or models [default: benchmarks, else bench_*.py]",
+        help="folders, files, models [default: benchmarks or .]",
     )
     if filters:
         add_expression(command)

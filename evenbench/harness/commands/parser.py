@@ -41,12 +41,12 @@ class Parser(argparse.ArgumentParser):
             help="show short help (-h) or full help (--help)",
         )
 
-    def parse_known_args(self, *words: Any) -> Any:
+    def parse_known_args(self, *words: Any, **more: Any) -> Any:
         """Parse as argparse, and accept targets after flags: `compare A B --budget 5m FILE`.
 
         argparse gives a repeatable argument all its words at once, before the first flag.
         """
-        namespace, rest = super().parse_known_args(*words)
+        namespace, rest = super().parse_known_args(*words, **more)
         many = next((action for action in self._actions if action.nargs == "*"), None)
         if rest and many is not None and not any(word.startswith("-") for word in rest):
             known = getattr(namespace, many.dest)
