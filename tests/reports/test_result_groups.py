@@ -259,7 +259,7 @@ def test_a_suite_that_was_run_twice_is_one_note():
         for at in range(5)
     ]
     kept, notes = newest_records.newest([*first, *second])
-    assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
+    assert notes == ["5 cells were measured more than once; run r2 is shown"]
     assert {line["run"]["id"] for line in kept} == {"r2"}
 
 

@@ -59,6 +59,7 @@ def text(comparison: Mapping[str, Any]) -> str:
 
 
 def _head(comparison: Mapping[str, Any]) -> list[str]:
+    over = _escaped(exit_status.over_words(comparison["cells"]))
     return [
         MARKER,
         f"### evenbench: {comparison['base']} against {comparison['head']}",
@@ -67,7 +68,7 @@ def _head(comparison: Mapping[str, Any]) -> list[str]:
         "",
         *(f"> {_escaped(note)}" for note in comparison["notes"]),
         "",
-        f"| cell | metric | {exit_status.over_words(comparison['cells'])}, 99 % | verdict |",
+        f"| cell | metric | {over}, 99 % | verdict |",
         "|---|---|---|---|",
     ]
 

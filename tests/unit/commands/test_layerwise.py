@@ -224,7 +224,7 @@ def test_a_module_and_a_file_of_it_are_compared_where_both_know_the_place() -> N
     )
     assert (found.by, len(found.rows), found.unmatched) == ("places", 8, (("block.6",), ()))
     told = " ".join(sentences(found))
-    assert "7 tensors were matched by their places in the module" in told
+    assert "matched by their places in the module, their order and their shapes: 7 tensors" in told
     assert f"1 of {cell('module').id} have a place too and could not be matched: block.6" in told
     assert (
         f"the first diverging tensor is block.3 (t3 in {cell('wrongfile').id}), "
@@ -309,7 +309,7 @@ def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
 def test_what_agrees_agrees() -> None:
     found = tensors.find(cell("chain"), cell("chain", options=(("flag", "on"),)))
     assert (found.first, found.seen, [row.parts for row in found.rows]) == (None, "", [False] * 9)
-    assert sentences(found)[-1] == "nothing diverges: 9 tensors and 1 outputs agree"
+    assert sentences(found)[-1] == "nothing diverges: 9 tensors and 1 output agree"
 
 
 def test_a_row_knows_its_operator_its_inputs_and_how_wrong_they_are() -> None:
