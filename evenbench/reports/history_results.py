@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evenbench.harness.results import series
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.reports import formatting
 
@@ -66,7 +67,9 @@ def _newest(cell: Mapping[str, Any], metric: str) -> tuple[str, str]:
 
 
 def text(metric: str, value: float) -> str:
-    """Format a value of a metric with its unit."""
+    """Format a value of a metric with its unit; errors up to the floor are `≤ 0.01`."""
+    if metric == "error" and value <= series.ERROR_FLOOR:
+        return f"≤ {series.ERROR_FLOOR:g}"
     return (
         formatting.duration(value)
         if metric == "latency"

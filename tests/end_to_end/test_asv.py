@@ -26,7 +26,7 @@ from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.environment import cpu
 
-LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")
+LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs", "psutil", "scipy")
 """What the tiny backend needs of the matrix of asv.conf.json."""
 
 DECLARATIONS = """
@@ -40,8 +40,8 @@ floor = Case(models=(TINY,), backends=("null",))
 
 SLOWER = {
     "        self.y = ": "        __import__('time').sleep(0.002)\n        self.y = ",
-    "        np.save(folder": (
-        "        np.save(folder / 'padding.npy', np.zeros(9999))\n        np.save(folder"
+    "        np.save(\n": (
+        "        np.save(folder / 'padding.npy', np.zeros(9999))\n        np.save(\n"
     ),
     '    name = "tiny"\n': (
         '    name = "tiny"\n    artifact_key = lambda self, cell: {"slow": cell.option}\n'
@@ -75,7 +75,7 @@ class History:
             shutil.copytree(
                 REPOSITORY / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
             shutil.copy(REPOSITORY / name, self.folder / name)
         self._write_declarations()
         self._write_configuration()
@@ -204,7 +204,7 @@ class TestRange:
         }
         first = min(file.stat().st_mtime for file in (history.home / "kept").rglob("*.jsonl"))
         assert max(installed.values()) < first
-        assert (packages / "harness/__init__.py").stat().st_ctime > first
+        assert (packages / "evenbench/harness/__init__.py").stat().st_ctime > first
 
     @pytest.mark.parametrize("metric", ["latency_compute", "latency_host_to_host", "peak_memory"])
     def test_samples_are_one_value_per_process_and_eight(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -165,6 +166,19 @@ def test_short_names_are_the_same_modules(tmp_path: Path) -> None:
         assert done.text.split() == ["evenbench.harness.core.cases", "evenbench.harness"], done.text
 
 
+def _check_metadata(site: Path) -> None:
+    """An index shows no relative link, and type checkers see every package."""
+    (metadata,) = site.glob("evenbench-*.dist-info/METADATA")
+    text = metadata.read_text(encoding="utf-8")
+    assert "\nProject-URL: Homepage, https://" in text
+    assert "\nAuthor: " in text
+    relative = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
+    assert [link for link in relative if not link.startswith("#")] == []
+    assert "(https://raw.githubusercontent.com/evenbench/evenbench/main/docs/images/" in text
+    for folder in ("", "harness", "backends", "reports"):
+        assert (site / "evenbench" / folder / "py.typed").is_file()
+
+
 @pytest.mark.slow  # it builds a wheel
 def test_the_same_from_a_wheel(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path)]
@@ -172,6 +186,7 @@ def test_the_same_from_a_wheel(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     site, project = tmp_path / "site", tmp_path / "project"
     zipfile.ZipFile(wheel).extractall(site)
+    _check_metadata(site)
     packages(project)
     (project / "bench_tiny.py").write_text(DECLARATION)
     (project / "test_own.py").write_text(TEST.format(name="harness"))

@@ -96,7 +96,7 @@ def test_asv_measures_the_code_of_each_commit(project: Path) -> None:
     case.write_text(
         case.read_text()
         .replace('("torch-eager", "ort")', '("null",)')
-        .replace("harness.inputs:standard_normal", "my_net:inputs")
+        .replace("evenbench.harness.inputs:standard_normal", "my_net:inputs")
     )
     settings = load_json(str(project / "asv.conf.json"), js_comments=True)
     needed = settings["matrix"]["req"]

@@ -390,3 +390,9 @@ def test_ten_thousand_results_over_a_thousand_commits(tmp_path, monkeypatch, cap
     assert sum(len(cell["points"]) for cell in value["cells"]) == 10_000
     assert taken < 10 * yardstick.slowness(yard, yardstick.seconds())
     assert grown < 250e6
+
+
+def test_an_error_up_to_the_floor_is_no_measured_value() -> None:
+    from evenbench.reports import history_results
+
+    assert [history_results.text("error", value) for value in (0.01, 0.02)] == ["≤ 0.01", "0.0200"]

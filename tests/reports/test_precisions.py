@@ -83,3 +83,15 @@ def test_the_page_shows_them_escaped():
     assert 'href="#precisions"' in page
     assert "<b>bad</b>" not in page
     assert 'href="#precisions"' not in index.render([EAGER])
+
+
+def test_a_ratio_of_a_busy_machine_is_not_judged_in_page_and_markdown():
+    lines = [at("fp32", "torch-eager", (20e6,)), at("bf16", process_ns=(5e6,))]
+    for taken in (taken for line in lines for taken in line["blocks"].values()):
+        for block in (block for process in taken for block in process):
+            block["machine_cpu_ns"] = block["cpu_ns"] + 2 * block["wall_ns"]
+    (family,) = precisions.families(members(*lines))
+    square = dict(family.rows)["ort"][1]
+    assert (square.large, square.tone) == ("not judged", verdict.UNKNOWN)
+    assert "other processes used 2.0 cores" in square.words
+    assert "**not judged**" in precisions.markdown(members(*lines))

@@ -125,7 +125,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="folders, files, models [default: benchmarks, bench_*]",
+        help="folders, files, models [default: benchmarks or .]",
     )
     if filters:
         add_expression(command)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,14 +16,13 @@ from evenbench.harness.commands import arguments, env
 from evenbench.harness.commands import console as terminal
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import artifact_store, exit_codes, registry
+from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.errors import StoreError, UsageError
 from evenbench.harness.environment import cpu, gpu, machine_findings
 from evenbench.harness.statistics.estimates import median
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from evenbench.harness.core.backend import Backend
 
 
 EPILOG = """\
@@ -70,31 +69,39 @@ def backends() -> list[dict[str, Any]]:
 
 
 def _backend(row: registry.Row) -> dict[str, Any]:
-    known = {"name": row.name, "role": row.role}
+    known = {"name": row.name, "role": row.role, "runs": row.runs}
     try:
         backend = registry.find(row.name)
     except UsageError as error:
-        nothing = {"versions": {}, "missing": [], "reason": ""}
-        return {**known, "status": "broken", **nothing, "hint": str(error)}
+        nothing: dict[str, Any] = {"versions": {}, "missing": [], "lacks": ""}
+        return {**known, "status": "broken", "hint": str(error), **nothing}
     missing = list(backend.missing())
-    reason = f"{', '.join(missing)} not installed" if missing else _lacks(row, backend)
+    lacks = "" if missing else _lacks(row, backend)
+    status, hint = ("missing", row.hint) if missing else ("limited" if lacks else "here", "")
     return {
         **known,
-        "status": "missing" if reason else "here",
+        "status": status,
         "versions": _versions(backend.distributions),
         "missing": missing,
-        "reason": reason,
-        "hint": row.hint if reason else "",
+        "hint": hint,
+        "lacks": lacks,
     }
 
 
 def _lacks(row: registry.Row, backend: Backend) -> str:
-    """The environment or device that an installed backend lacks here, or an empty string."""
-    if "cpu" not in backend.devices and not gpu.count():
-        return f"runs on {', '.join(backend.devices)}, and {gpu.absence()}"
-    states = {item["name"]: item["state"] for item in environments()} if row.environment else {}
-    state = states.get(row.environment, "built")
-    return "" if state in ("built", "given") else f"environment {row.environment}: {state}"
+    """Why an installed backend measures nothing here: no device, or an environment to be built."""
+    if row.environment and not _is_built(row):
+        name = f"{row.environment}"
+        return f"environment {name} is not built; its first run, or `evenbench env build`, does"
+    reasons = [gpu.lacks(device) for device in backend.devices]
+    return reasons[0] if all(reasons) else ""
+
+
+def _is_built(row: registry.Row) -> bool:
+    return any(
+        item["name"] == row.environment and item["state"] in ("built", "given")
+        for item in environments()
+    )
 
 
 def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
@@ -152,6 +159,7 @@ MARKS = {"fine": ("ok", "green"), "note": ("note", "yellow"), "warning": ("warn"
 STATUSES = {
     "here": ("ok", "green"),
     "missing": ("miss", "yellow"),
+    "limited": ("note", "yellow"),
     "broken": ("broken", "bold red"),
 }
 
@@ -161,7 +169,11 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
     from evenbench.reports import formatting
 
     disturbed = [item["what"] for item in facts["machine"] if item["severity"] == "warning"]
-    runtimes = [entry for entry in facts["backends"] if entry["role"] == "runtime"]
+    runtimes = [
+        entry
+        for entry in facts["backends"]
+        if entry["role"] == "runtime" and entry["runs"] == "networks"
+    ]
     ready = [entry for entry in runtimes if entry["status"] == "here"]
     things = formatting.count(len(disturbed), "thing disturbs", "things disturb")
     machine = (
@@ -191,11 +203,10 @@ def show(facts: Mapping[str, Any], console: Console) -> None:
         ],
         console,
     )
-    for heading, of_runtimes in (("backends", True), ("controls and references", False)):
+    for heading, entries in _by_use(facts["backends"]).items():
         rows = [
             (*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"])
-            for entry in facts["backends"]
-            if (entry["role"] == "runtime") == of_runtimes
+            for entry in entries
         ]
         _table(heading, rows, console)
     _table(
@@ -215,9 +226,24 @@ def show(facts: Mapping[str, Any], console: Console) -> None:
     )
 
 
+def _by_use(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The backends by use; controls and references only where something is wrong with them."""
+    runtimes = [entry for entry in entries if entry["role"] == "runtime"]
+    others = [entry for entry in entries if entry["role"] != "runtime"]
+    return {
+        "runtimes": [entry for entry in runtimes if entry["runs"] == "networks"],
+        "libraries for the steps around a network": [
+            entry for entry in runtimes if entry["runs"] == "steps"
+        ],
+        "controls and references": [entry for entry in others if entry["status"] != "here"],
+    }
+
+
 def _backend_words(entry: Mapping[str, Any]) -> str:
-    if entry["reason"]:
-        return str(entry["reason"])
+    if entry["status"] == "missing":
+        return f"{', '.join(entry['missing'])} not installed"
+    if entry.get("lacks"):
+        return str(entry["lacks"])
     versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
     return versions or (
         "needs nothing" if entry["status"] == "here" else "its module does not import"

@@ -144,13 +144,26 @@ def change_words(judged: Mapping[str, Any]) -> str:
     return f"{change:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
+LONGEST_NAME = 20
+"""Longer names of sides, such as paths, are called head and base above a column."""
+
+
+def over_words(results: Sequence[Mapping[str, Any]]) -> str:
+    """`openvino over ort`: what the ratios of a comparison divide; `head over base` if long."""
+    sides = next((list(result["sides"]) for result in results if not result["control"]), [])
+    if len(sides) != 2 or max(map(len, sides)) > LONGEST_NAME:
+        return "head over base"
+    base, head = sides
+    return f"{head} over {base}"
+
+
 def show(results: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> None:
     """Print one row per cell and metric, then the health of the machine and the reasons."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("cell", "metric", "head over base, 99 %", "pairs", "verdict"):
+    for column in ("cell", "metric", f"{over_words(results)}, 99 %", "pairs", "verdict"):
         table.add_column(column, overflow="fold")
     for result in results:
         shown = f"{result['cell']} (control)" if result["control"] else result["cell"]

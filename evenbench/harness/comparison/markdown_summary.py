@@ -25,6 +25,9 @@ HEADLINES: Mapping[int, str] = {
 }
 """The first sentence for each exit code."""
 
+CONTROL = " (control)"
+"""Behind the name of a cell whose base is compared with base; such rows stand last."""
+
 TABLE_HEAD = 3
 """Lines of `_head` that only a table with rows needs."""
 
@@ -42,7 +45,7 @@ def text(comparison: Mapping[str, Any]) -> str:
     if not comparison["cells"]:
         return "\n".join(_head(comparison)[:-TABLE_HEAD]) + "\n"
     rows = [row for result in comparison["cells"] for row in _rows(result)]
-    rows.sort(key=lambda row: -row[0])
+    rows.sort(key=lambda row: (CONTROL in row[1], -row[0]))
     head, foot = _head(comparison), _foot(comparison)
     more = "| … | | | more in the results file |"
     room = LARGEST_BYTES - len("\n".join([*head, more, *foot]).encode())
@@ -56,6 +59,7 @@ def text(comparison: Mapping[str, Any]) -> str:
 
 
 def _head(comparison: Mapping[str, Any]) -> list[str]:
+    over = _escaped(exit_status.over_words(comparison["cells"]))
     return [
         MARKER,
         f"### evenbench: {comparison['base']} against {comparison['head']}",
@@ -64,7 +68,7 @@ def _head(comparison: Mapping[str, Any]) -> list[str]:
         "",
         *(f"> {_escaped(note)}" for note in comparison["notes"]),
         "",
-        "| cell | metric | head over base, 99 % | verdict |",
+        f"| cell | metric | {over}, 99 % | verdict |",
         "|---|---|---|---|",
     ]
 
@@ -83,7 +87,7 @@ def _foot(comparison: Mapping[str, Any]) -> list[str]:
 
 def _rows(result: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
     """The table rows of one cell with the size of the change for sorting."""
-    name = f"`{_escaped(result['cell'])}`" + (" (control)" if result["control"] else "")
+    name = f"`{_escaped(result['cell'])}`" + (CONTROL if result["control"] else "")
     for reason in [result["failure"], *result["wrong"]]:
         if reason:
             yield float("inf"), f"| {name} | | | ❌ {_escaped(reason)} |"

@@ -183,7 +183,7 @@ class PairedSession:
             if time.monotonic() - self._begin > seconds and sweep >= least:
                 return
             pairs = f"{kind} {sweep + 1} of {least} to {pairing.most or most}"
-            self.listen(Progress(sweep, most, f"{pairs}: {pairing.cell}{self._left()}"))
+            self.listen(Progress(sweep, most, f"{pairs}: {shown(pairing)}{self._left()}"))
             try:
                 getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, shuffle))
             except SideFailed as error:
@@ -194,6 +194,8 @@ class PairedSession:
         if math.isinf(self.seconds):
             return ""
         left = max(0.0, self.seconds - (time.monotonic() - self._begin))
+        if not left:
+            return ", after the budget: the fewest pairs for a verdict"
         amount = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
         return f", {amount} of the budget left"
 
@@ -212,6 +214,11 @@ def allotment_text(cell: str, allotment: budget.Allotment) -> str:
     slowdown = f"{100 * allotment.detectable:.1f} %"
     history = "" if allotment.known else ", estimated without history"
     return f"{cell}: {pairs} detect slowdowns from {slowdown}{history}"
+
+
+def shown(pairing: Pairing) -> str:
+    """The cell of a pairing, marked if base is compared with base."""
+    return f"{pairing.cell} (control)" if pairing.control else pairing.cell
 
 
 def _key(pairing: Pairing) -> tuple[str, bool]:

@@ -45,6 +45,7 @@ def text(
         "cell": cell.id,
         "version": __version__,
         "python": platform.python_version(),
+        "python_series": ".".join(platform.python_version_tuple()[:2]),
         "usage": f"env/bin/python run.py {arguments}",
         "build": BUILD if is_native else "",
         "native": NATIVE_ROW if is_native else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ def findings() -> Iterator[Finding]:
     """Yield the findings in a fixed order."""
     facts = system_info.describe()
     yield _cores(facts)
+    yield _instructions(facts["cpu_flags"])
     yield _governor(str(facts["governor"]))
     yield _turbo(str(facts["turbo_off"]), _read("/sys/devices/system/cpu/cpufreq/boost"))
     yield _smt(str(facts["smt"]))
@@ -47,6 +48,15 @@ def findings() -> Iterator[Finding]:
     yield _git(str(facts["commit"]))
     yield from gpu_findings()
     yield _busy()
+
+
+def _instructions(flags: Sequence[str]) -> Finding:
+    """The instructions that decide whether bf16 and int8 are faster than fp32."""
+    low = [flag for flag in flags if any(kind in flag for kind in ("vnni", "bf16", "amx", "fp16"))]
+    seen = f"{', '.join(flags) or 'none known'}"
+    if low:
+        return Finding("instructions", seen)
+    return Finding("instructions", f"{seen}; none for bf16 or int8, which are emulated or slower")
 
 
 def gpu_findings() -> Iterator[Finding]:

@@ -12,7 +12,14 @@ from typing import Any
 
 from evenbench.harness.core.types import PRECISIONS
 from evenbench.harness.statistics.group_verdicts import Comparison
-from evenbench.reports import formatting, input_shapes, result_groups, run_verdicts, verdict
+from evenbench.reports import (
+    formatting,
+    input_shapes,
+    machine_state,
+    result_groups,
+    run_verdicts,
+    verdict,
+)
 from evenbench.reports.result_groups import BASELINE, Result
 
 NATIVE = "fp32"
@@ -139,6 +146,10 @@ def _square(
         )
     )
     large = "1×" if result is baseline else formatting.ratio(speedup)
+    busy = "" if baseline is None else machine_state.withheld(baseline, result, speedup)
+    if busy:
+        small = " · ".join(filter(None, [parity, labels]))
+        return Square(formatting.NOT_JUDGED, small, result.outcome, verdict.UNKNOWN, busy)
     return Square(
         large,
         small,

@@ -38,23 +38,6 @@ def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_a_runtime_without_its_device_or_environment_is_not_ready(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(doctor.gpu, "count", lambda: 0)
-    monkeypatch.setattr(doctor.gpu, "absence", lambda: "no NVIDIA driver answers")
-    monkeypatch.setattr(type(registry.find("tensorrt-rtx")), "missing", lambda self: ())
-    state = [{"name": "openvino", "state": "not built"}]
-    monkeypatch.setattr(doctor, "environments", lambda: state)
-    known = {entry["name"]: entry for entry in doctor.backends()}
-    assert known["tensorrt-rtx"]["reason"] == "runs on cuda, and no NVIDIA driver answers"
-    assert known["ort-openvino"]["reason"] == "environment openvino: not built"
-    assert known["ort-openvino"]["hint"] == "evenbench env build ort-openvino"
-    assert known["ort"]["status"] == "here"
-    state[0]["state"] = "built"
-    assert doctor.backends()[list(registry.rows()).index("ort-openvino")]["status"] == "here"
-
-
 def test_the_clock_floor_is_a_few_reads_of_the_clock() -> None:
     floor = doctor.clock_floor()
     assert 0 <= floor["minimum_ns"] <= floor["median_ns"] < 100_000
@@ -87,7 +70,7 @@ def test_other_environments_are_listed(
 
 def test_the_verdict_comes_first() -> None:
     runtimes = [
-        {"name": name, "role": role, "status": status}
+        {"name": name, "role": role, "status": status, "runs": "networks"}
         for name, role, status in (
             ("ort", "runtime", "here"),
             ("tvm", "runtime", "missing"),
@@ -105,10 +88,41 @@ def test_the_verdict_comes_first() -> None:
     )
 
 
+def test_a_runtime_without_its_device_or_environment_is_not_called_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor.env, "known", lambda: [])
+    monkeypatch.setattr(type(registry.find("tensorrt-rtx")), "missing", lambda self: ())
+    monkeypatch.setattr(doctor.gpu, "count", lambda: 0)
+    states = {entry["name"]: entry for entry in doctor.backends()}
+    assert states["tensorrt-rtx"]["status"] == "limited"
+    assert "run this cell on a machine with the device" in states["tensorrt-rtx"]["lacks"]
+    assert states["ort-openvino"]["status"] == "limited"
+    assert "is not built" in states["ort-openvino"]["lacks"]
+    assert states["torch-eager"]["lacks"] == ""
+
+
+def test_steps_and_controls_are_apart_from_runtimes() -> None:
+    parts = doctor._by_use(doctor.backends())
+    assert "ort" in [entry["name"] for entry in parts["runtimes"]]
+    steps = parts["libraries for the steps around a network"]
+    assert {entry["name"].partition("-")[0] for entry in steps} == {"steps"}
+    shown = [entry["name"] for part in parts.values() for entry in part]
+    assert not [name for name in shown if name.startswith("negative-")]
+
+
 def test_the_command_shows_all_of_it_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    for word in ("backends", "torch-eager", "machine", "load average", "clock floor", "cache"):
+    for word in (
+        "runtimes",
+        "instructions",
+        "torch-eager",
+        "machine",
+        "load average",
+        "clock floor",
+        "cache",
+    ):
         assert word in shown
     assert cli.main(["doctor", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from evenbench.harness.commands import console, progress
 from evenbench.harness.core.plans import PLANS
+from evenbench.harness.runner.schedule import Event
 
 
 def test_the_clock_turns_while_preparing_and_is_gone_before_anything_is_timed() -> None:
@@ -46,25 +47,35 @@ def test_a_clock_shows_elapsed_seconds_until_stopped() -> None:
     assert len(shown) == count
 
 
-def test_a_pipe_gets_a_line_now_and_then_in_a_long_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_a_line_now_and_then_while_preparing_and_none_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 0.01)
-    file = io.StringIO()
-    with console.StatusLine(Console(file=file)) as status:
+    out = io.StringIO()
+    with console.StatusLine(Console(file=out)) as status:
+        status.print_seldom("preparing m", urgent=True)
+        status.print_seldom("preparing m", urgent=True)
         status.show("preparing m", 0, 4, moving=True)
-        until = time.monotonic() + 10
-        while "still" not in file.getvalue() and time.monotonic() < until:
-            time.sleep(0.01)
-        assert file.getvalue().startswith("still preparing m (0 s)\n")
+        end = time.monotonic() + 5
+        while "still" not in out.getvalue() and time.monotonic() < end:
+            time.sleep(0.005)
         status.show("measuring m", 1, 4)
-        assert status._clock is None, "no thread wakes up while something is timed"
+        assert status._clock is None
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ["preparing m", "still preparing m (0 s)"]
 
 
-def test_no_line_is_printed_twice_in_a_row() -> None:
-    file = io.StringIO()
-    status = console.StatusLine(Console(file=file))
-    for text in ("preparing m", "preparing m", "preparing n"):
-        status.print_seldom(text, urgent=True)
-    assert file.getvalue() == "preparing m\npreparing n\n"
+def test_the_time_left_is_said_from_a_third_of_the_cells_on() -> None:
+    estimate = progress.Estimate(PLANS["quick"])
+    total = 6 * (1 + PLANS["quick"].processes)
+
+    def remaining(steps: int) -> float | None:
+        event = Event("prepare", "", steps, total)
+        estimate.hear(event)
+        return estimate.remaining(event)
+
+    known = [remaining(steps) is not None for steps in range(4)]
+    assert known == [False, False, True, True]
 
 
 def test_time_and_disk_are_said_before_anything_starts() -> None:

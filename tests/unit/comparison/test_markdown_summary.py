@@ -54,3 +54,15 @@ def test_a_summary_of_ten_thousand_cells_stays_below_githubs_limit_of_a_comment(
 )
 def test_every_exit_code_has_its_headline(code: int) -> None:
     assert markdown_summary.HEADLINES[code] in markdown_summary.text(comparison(code=code))
+
+
+def test_controls_stand_last_and_the_column_names_both_sides() -> None:
+    some = result("plain", latency=metric("equivalent", 0.001))
+    some["sides"] = ["ort", "openvino"]
+    control = result("plain", control=True, latency=metric("slower", 0.5))
+    text = markdown_summary.text(comparison(control, some))
+    assert "| openvino over ort, 99 % |" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert ["(control)" in row for row in rows] == [False, True]
+    some["sides"] = ["a/path/that/is/long/before", "openvino"]
+    assert exit_status.over_words([control, some]) == "head over base"

@@ -76,12 +76,19 @@ def test_a_collision_names_both(points: list[Point], monkeypatch: pytest.MonkeyP
     assert "uninstall" in str(caught.value)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        UsageError,
-        match=r"unknown backend 'tensor-rt'; did you mean tensorrt\? `evenbench doctor` lists all",
-    ):
-        registry.row("tensor-rt")
+@pytest.mark.parametrize(
+    ("given", "meant"), [("tensor-rt", "tensorrt"), ("onnxruntime", "ort"), ("openvin", "openvino")]
+)
+def test_an_unknown_name_has_a_suggestion_by_name_or_distribution(given: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"unknown backend '{given}'; did you mean {meant}\?"):
+        registry.row(given)
+
+
+def test_a_name_like_no_other_lists_the_runtimes_alone() -> None:
+    with pytest.raises(UsageError, match=r"one of torch-eager.*evenbench doctor") as caught:
+        registry.row("zzz")
+    assert "negative-" not in str(caught.value)
+    assert "steps-" not in str(caught.value)
 
 
 def test_a_name_with_an_environment_is_the_same_backend() -> None:
