@@ -117,6 +117,7 @@ def survivors(scene: Scene, delay: float, folder: Path) -> tuple[int, dict[int, 
     (folder / "temporary").mkdir()
     variables = {
         **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),  # for `tests`
         "EVENBENCH_CACHE": str(folder / "cache"),
         "EVENBENCH_TEST_NOTES": str(folder / "notes"),
         "EVENBENCH_BACKENDS": rows,

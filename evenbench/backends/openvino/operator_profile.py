@@ -28,8 +28,9 @@ MOST, SECONDS = 100, 2.0
 def profile(session: OpenVinoSession, now: Now) -> OperatorProfile:
     """Profile inferences of a session that was compiled with PERF_COUNT and has bound inputs.
 
-    The counters hold means over all inferences since compilation, in whole microseconds. Sums
-    before and after give the mean without the first inferences, in which kernels are built.
+    The counters hold means over all inferences since compilation, in whole microseconds, so an
+    operator of less may read 0. Sums before and after give the mean without the first inferences,
+    in which kernels are built.
     """
     typical_ns = min(_inferences_ns(session, PROFILED_AFTER, now))
     before = _sums_us(session.request.profiling_info, PROFILED_AFTER)
@@ -39,8 +40,8 @@ def profile(session: OpenVinoSession, now: Now) -> OperatorProfile:
     after = _sums_us(counters, PROFILED_AFTER + count)
     calls, at_ns = [], 0.0
     for place, counter in enumerate(counters):
-        duration_ns = 1000 * (after[place] - before[place]) / count
-        if counter.status.name == "EXECUTED" and duration_ns > 0:
+        duration_ns = max(0.0, 1000 * (after[place] - before[place]) / count)
+        if counter.status.name == "EXECUTED":
             calls.append(_call(counter, at_ns, duration_ns))
             at_ns += duration_ns
     return OperatorProfile(

@@ -57,7 +57,7 @@ def _is_marked(name: str, entry: bytes) -> bool:
 
 
 def _lives(name: str) -> bool:
-    """Whether a process does more than wait for its parent to notice the end."""
+    """Whether a process is alive, and no zombie."""
     with open(f"/proc/{name}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] != b"Z"
 

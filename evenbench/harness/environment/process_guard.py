@@ -46,7 +46,7 @@ def add(session: int, mark: str) -> None:
 
 
 def remove(session: int, mark: str) -> None:
-    """Forget a process, before its number can belong to others."""
+    """Forget a process before another gets the number."""
     _tell(f"- {session}:{mark}\n")
 
 

@@ -127,7 +127,8 @@ class ChildProcess:
         if not self._killed:
             self._signal(signal.SIGKILL)
             if self._process.poll() is None:  # not reaped, so that the number stays its own
-                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+                with contextlib.suppress(ChildProcessError):  # a thread in `wait` reaped it first
+                    os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
             process_family.end(self._process.pid, self._mark)
             process_guard.remove(self._process.pid, self._mark)
             self._killed = True  # the group's number may belong to others from now on
