@@ -244,7 +244,7 @@ def test_a_commit_without_benchmarks_is_named(
     assert ran.code == exit_codes.NOTHING
     short = git(other, "rev-parse", "base")[:8]
     assert f"has no benchmarks; only in base ({short}): work" in ran.text
-    assert "benchmarks: no such file or folder" in ran.text
+    assert "no folder benchmarks and no bench_*.py" in ran.text
 
 
 def test_a_shallow_clone_is_told_how_to_get_its_history(

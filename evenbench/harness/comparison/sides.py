@@ -30,7 +30,11 @@ class NothingDeclared(UsageError):
     """A side has no declarations, such as the base of a change that adds the first ones."""
 
 
-UNDECLARED = ("no such file or folder; name a folder with", "no Case in ")
+UNDECLARED = (
+    "no such file or folder; name a folder with",
+    "no Case in ",
+    "here; name a model, such as",
+)
 """Messages of a side without declarations, also of the harness of an older commit."""
 
 
