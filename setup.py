@@ -11,13 +11,14 @@ from setuptools import setup
 
 REPOSITORY = "https://github.com/evenbench/evenbench"
 RAW = "https://raw.githubusercontent.com/evenbench/evenbench"
-LINK = re.compile(r"(!?)(\[[^\[\]]*\])\((?![a-z]+:|#)([^()\s]+)\)")
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^()\s]+)\)")
+PICTURES = (".png", ".svg")
 
 
 def _absolute(link: re.Match[str]) -> str:
-    picture, text, target = link.groups()
-    where = f"{RAW}/main" if picture else f"{REPOSITORY}/blob/main"
-    return f"{picture}{text}({where}/{target})"
+    target = link[1]
+    where = f"{RAW}/main" if target.endswith(PICTURES) else f"{REPOSITORY}/blob/main"
+    return f"]({where}/{target})"
 
 
 if __name__ == "__main__":

@@ -265,7 +265,7 @@ def test_a_command_that_is_ended_by_a_signal_goes_on(how: signal.Signals, tmp_pa
         and time.monotonic() < until
     ):
         time.sleep(0.01)
-    time.sleep(0.5)  # the line is in the file a moment before the command counts it
+    time.sleep(0.05)  # the line is in the file a moment before the command counts it
     process.send_signal(how)
     _, told = process.communicate(timeout=30)
     before = file.read_bytes()
